@@ -1,0 +1,67 @@
+package directory
+
+import "time"
+
+// Entry is one person, contact or group of the address book, as it is kept: one canonical record, its certificates
+// decoded. No verdict is in it; whether a certificate may be used is for package trust to say, at the time of use.
+type Entry struct {
+	// Primary identifies the entry.
+	Primary Address `json:"primary"`
+	// Addresses are the addresses proven to belong to the entry: Primary first, then the others in order.
+	Addresses   []Address `json:"addresses"`
+	DisplayName string    `json:"displayName,omitempty"`
+	GivenName   string    `json:"givenName,omitempty"`
+	Surname     string    `json:"surname,omitempty"`
+	Alias       string    `json:"alias,omitempty"`
+	Kind        Kind      `json:"kind"`
+	// Certificates are the candidates for the entry's own certificate, from all values, each once.
+	Certificates []UserCertificate `json:"certificates,omitempty"`
+	// Intermediates are the CA certificates that came along (DER), each once. They help to build a chain and prove
+	// nothing.
+	Intermediates [][]byte `json:"intermediates,omitempty"`
+	// Undecodable names each value that held no certificate.
+	Undecodable []Undecodable `json:"undecodable,omitempty"`
+	// Changed is when this content was first seen.
+	Changed time.Time `json:"changed"`
+	// Missing is when a complete run first did not find the entry any more; zero while it is found.
+	Missing time.Time `json:"missing,omitzero"`
+}
+
+// UserCertificate is one certificate of an entry and where it was found.
+type UserCertificate struct {
+	// Raw is the certificate in DER. It parsed with crypto/x509 when it was stored.
+	Raw      []byte   `json:"raw"`
+	Property Property `json:"property"`
+	Encoding Encoding `json:"encoding"`
+	// Default reports that the value itself names this certificate as the one to encrypt to: Outlook's mark, the
+	// encryption key preference among the signed attributes, or the KeyExchangeCertificate setting.
+	Default bool `json:"default,omitempty"`
+}
+
+// Encoding is how a value held its certificate.
+type Encoding string
+
+// Encodings, in the order in which a value is tried.
+const (
+	EncodingSignedData Encoding = "signed-data" // CMS SignedData (RFC 2798 userSMIMECertificate)
+	EncodingX509       Encoding = "x509"        // one bare certificate (MS-OXOABK section 2.2.4.35)
+	EncodingSettings   Encoding = "settings"    // tag, length, value (MS-OXOABK section 2.2.4.36)
+)
+
+// Undecodable is a value that held no certificate.
+type Undecodable struct {
+	Property Property `json:"property"`
+	// Reason is fit for people.
+	Reason string `json:"reason"`
+	// SHA256 of the value in lower-case hex, so that two machines can compare; empty when the value could not be read.
+	SHA256 string `json:"sha256,omitempty"`
+	// Size of the value in bytes.
+	Size int `json:"size"`
+}
+
+// Sighting is an entry together with how sure we are that it still stands.
+type Sighting struct {
+	Entry Entry
+	// Seen is when the server last confirmed the entry: the start of the last finished run that found it.
+	Seen time.Time
+}
