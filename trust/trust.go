@@ -1,0 +1,87 @@
+// Package trust decides whether a certificate may be used to encrypt a mail to an address now, and says why not.
+//
+// It follows RFC 8550 (S/MIME certificate handling) and RFC 5280. It promises to name every obstacle that it finds, not
+// only the first, in a fixed order and in words a person understands; to look at nothing but its arguments (no network,
+// no files, no clock of its own); and to do a bounded amount of work for any certificate that crypto/x509 parses.
+// Revocation is not decided here.
+package trust
+
+import (
+	"crypto/x509"
+	"time"
+
+	"github.com/galsyncd/galsyncd/internal/mailaddr"
+)
+
+// State is the one word that answers "may I encrypt to this address?". The words are part of the socket's contract.
+type State string
+
+// States. All but Encryptable forbid encryption; RevocationUnknown does so only where revocation data is required.
+const (
+	Encryptable       State = "encryptable"
+	NoCertificate     State = "no-certificate" // the server says there is none
+	Unknown           State = "unknown"        // never asked, or no usable answer
+	Expired           State = "expired"
+	NotYetValid       State = "not-yet-valid"
+	WrongUsage        State = "wrong-usage"
+	WrongAddress      State = "wrong-address"
+	WeakKey           State = "weak-key"
+	Untrusted         State = "untrusted"
+	Revoked           State = "revoked"
+	RevocationUnknown State = "revocation-unknown"
+	Undecodable       State = "undecodable"
+	Ambiguous         State = "ambiguous"
+	GroupIncomplete   State = "group-incomplete"
+	Stale             State = "stale"
+)
+
+// Policy holds what the administrator decided about trust, and remembers chains that it verified. Use it by pointer,
+// from any number of goroutines; do not change its fields after the first use. The zero value trusts nothing.
+type Policy struct {
+	// Anchors are the certificates that a chain must end in. Nil trusts nothing: the system's roots are used only when
+	// the caller puts them here.
+	Anchors *x509.CertPool
+	// AnchorCount is how many certificates Anchors holds. With zero no chain is looked for, and the finding says that
+	// anchors must be configured.
+	AnchorCount int
+	// AcceptDirectory takes the address book's word in place of a chain: certificates asked about with FromDirectory
+	// need none. Everything else is still checked.
+	AcceptDirectory bool
+
+	chains chainCache
+}
+
+// Question is what is asked about a certificate.
+type Question struct {
+	// Addresses belong to the person to whom the mail goes. The certificate must name at least one of them.
+	Addresses []mailaddr.Address
+	// Intermediates may help to build the chain; they prove nothing. At most MaxIntermediates are looked at.
+	Intermediates []*x509.Certificate
+	// Now is the time of the decision.
+	Now time.Time
+	// FromDirectory reports that the certificate came from the address book entry of the person.
+	FromDirectory bool
+}
+
+// Finding is one reason why a certificate may not be used.
+type Finding struct {
+	State State
+	// Reason completes "the certificate is/has ..." for people, for example "expired 3 days ago (2027-01-02)".
+	Reason string
+	// Hint says what somebody can do about it; empty when there is nothing better than a new certificate.
+	Hint string
+}
+
+// ForEncryption returns every obstacle to encrypting to cert, in the order validity, usage, key, address, chain. An empty
+// result means that cert may be used.
+func (p *Policy) ForEncryption(cert *x509.Certificate, q Question) []Finding {
+	findings := checkValidity(cert, q.Now)
+	findings = append(findings, checkUsage(cert)...)
+	findings = append(findings, checkKey(cert)...)
+	findings = append(findings, checkAddress(cert, q.Addresses)...)
+	findings = append(findings, checkCritical(cert)...)
+	if p.AcceptDirectory && q.FromDirectory {
+		return findings
+	}
+	return append(findings, p.checkChain(cert, q.Intermediates, q.Now)...)
+}
