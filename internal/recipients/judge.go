@@ -1,0 +1,209 @@
+package recipients
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/galsyncd/galsyncd/directory"
+	"github.com/galsyncd/galsyncd/internal/mailaddr"
+	"github.com/galsyncd/galsyncd/trust"
+)
+
+// maxReasons bounds how many candidates the reasons of one answer speak about; Explain holds all.
+const maxReasons = 8
+
+// judge makes the answer for an address from all entries that claim it.
+func (q *question) judge(address mailaddr.Address, claims []directory.Sighting) Answer {
+	claims = rightful(address, claims)
+	if len(claims) == 0 {
+		return q.unknown()
+	}
+	var candidates []Candidate
+	var best []claim
+	for _, s := range claims {
+		if s.Entry.Kind == directory.KindGroup {
+			return group(s)
+		}
+		own := q.candidates(address, s)
+		rank(own)
+		candidates = append(candidates, own...)
+		if len(own) > 0 && own[0].State == trust.Encryptable {
+			best = append(best, claim{s, own[0]})
+		}
+	}
+	rank(candidates)
+	switch {
+	case len(best) == 0:
+		return q.unusable(claims[0], candidates)
+	case contradictory(best):
+		return ambiguous(best, candidates)
+	}
+	return q.encryptable(best, candidates)
+}
+
+// claim is an entry that claims an address, with the certificate it would be encrypted to.
+type claim struct {
+	sighting directory.Sighting
+	chosen   Candidate
+}
+
+// rightful drops the weaker claims on an address. An entry that lists the address goes before entries whose certificates
+// merely name it, and among equals an entry that the last complete run found goes before one that it missed. The rest is
+// put in order of their primary addresses, so that answers do not depend on the order of the store.
+func rightful(address mailaddr.Address, claims []directory.Sighting) []directory.Sighting {
+	claims = prefer(claims, func(s directory.Sighting) bool { return lists(s.Entry, address) })
+	claims = prefer(claims, func(s directory.Sighting) bool { return s.Entry.Missing.IsZero() })
+	slices.SortStableFunc(claims, func(a, b directory.Sighting) int {
+		return strings.Compare(string(a.Entry.Primary), string(b.Entry.Primary))
+	})
+	return claims
+}
+
+// prefer returns the claims that satisfy better, or all when none does.
+func prefer(claims []directory.Sighting, better func(directory.Sighting) bool) []directory.Sighting {
+	var kept []directory.Sighting
+	for _, s := range claims {
+		if better(s) {
+			kept = append(kept, s)
+		}
+	}
+	if kept == nil {
+		return slices.Clone(claims)
+	}
+	return kept
+}
+
+// lists reports whether the address book itself ties address to the entry.
+func lists(e directory.Entry, address mailaddr.Address) bool {
+	return e.Primary == address || slices.Contains(e.Addresses, address)
+}
+
+func contradictory(best []claim) bool {
+	return slices.ContainsFunc(best, func(c claim) bool {
+		return c.chosen.Certificate.SHA256 != best[0].chosen.Certificate.SHA256
+	})
+}
+
+func (q *question) unknown() Answer {
+	a := Answer{State: trust.Unknown}
+	if q.fresh.Completed.IsZero() {
+		a.Reasons = []string{"not in the local copy of the address book, which was never read completely"}
+		a.Hints = []string{"run a sync and ask again"}
+		return a
+	}
+	a.Reasons = []string{fmt.Sprintf("not in the address book, last read completely on %s (%s ago)", moment(q.fresh.Completed), age(q.now.Sub(q.fresh.Completed)))}
+	return a
+}
+
+func group(s directory.Sighting) Answer {
+	return Answer{
+		State:   trust.GroupIncomplete,
+		Name:    s.Entry.DisplayName,
+		Seen:    s.Seen,
+		Reasons: []string{"a distribution group whose members are not known, so not everybody in it could read the mail"},
+		Hints:   []string{"address the members one by one"},
+	}
+}
+
+func ambiguous(best []claim, candidates []Candidate) Answer {
+	var who []string
+	for _, c := range best {
+		who = append(who, fmt.Sprintf("%s (certificate %s)", c.sighting.Entry.Primary, short(c.chosen.Certificate)))
+	}
+	return Answer{
+		State:   trust.Ambiguous,
+		Reasons: []string{"several entries of the address book claim this address with different certificates: " + strings.Join(who, ", ")},
+		Hints:   []string{"have the address book corrected, or use an address that belongs to one entry alone"},
+		Explain: candidates,
+	}
+}
+
+// encryptable makes the answer when at least one entry has a usable certificate, and all agree on which.
+func (q *question) encryptable(best []claim, candidates []Candidate) Answer {
+	candidates[0].Chosen = true
+	candidates[0].Reasons = []string{whyFirst(candidates)}
+	chosen := candidates[0]
+	at := slices.IndexFunc(best, func(c claim) bool { return c.sighting.Entry.Primary == chosen.Entry })
+	s := best[max(at, 0)].sighting
+	return Answer{
+		State:       trust.Encryptable,
+		Source:      chosen.Source,
+		Certificate: chosen.Certificate,
+		Reasons:     slices.Clone(chosen.Reasons),
+		Warnings:    q.warnings(s),
+		Name:        s.Entry.DisplayName,
+		Seen:        s.Seen,
+		Explain:     candidates,
+	}
+}
+
+// unusable makes the answer when no certificate may be used. Its state is that of the candidate that came closest (see
+// closeness): of an expired certificate and one for signing only, the expired one says what to do.
+func (q *question) unusable(s directory.Sighting, candidates []Candidate) Answer {
+	a := Answer{Name: s.Entry.DisplayName, Seen: s.Seen, Warnings: q.warnings(s), Explain: candidates}
+	if len(candidates) == 0 {
+		a.State, a.Reasons = trust.NoCertificate, []string{fmt.Sprintf("the address book has no certificate for %s (last confirmed on %s)", s.Entry.Primary, moment(s.Seen))}
+		if why := q.staleness(s); why != nil {
+			a.State, a.Reasons, a.Hints = why.State, []string{why.Reason}, []string{why.Hint}
+		}
+		return a
+	}
+	a.State = candidates[0].State
+	for i, c := range candidates[:min(len(candidates), maxReasons)] {
+		if i == 0 {
+			a.Reasons = append(a.Reasons, c.Reasons...)
+		} else if c.Certificate != nil {
+			a.Reasons = append(a.Reasons, fmt.Sprintf("another certificate (%s): %s", short(c.Certificate), strings.Join(c.Reasons, "; ")))
+		} else {
+			a.Reasons = append(a.Reasons, "another value: "+strings.Join(c.Reasons, "; "))
+		}
+		for _, hint := range c.Hints {
+			if !slices.Contains(a.Hints, hint) {
+				a.Hints = append(a.Hints, hint)
+			}
+		}
+	}
+	return a
+}
+
+// warnings tell what does not change the state yet.
+func (q *question) warnings(s directory.Sighting) []string {
+	var w []string
+	if old := q.now.Sub(s.Seen); q.book.WarnAfter > 0 && old > q.book.WarnAfter && q.staleness(s) == nil {
+		w = append(w, fmt.Sprintf("the address book entry was last confirmed %s ago; the certificate may have been replaced since", age(old)))
+	}
+	if !s.Entry.Missing.IsZero() {
+		w = append(w, "the last complete sync did not find this entry any more; it will be forgotten when the next one does not find it either")
+	}
+	return w
+}
+
+// staleness is the finding against everything of an entry that was not confirmed for too long; nil while it is fresh.
+func (q *question) staleness(s directory.Sighting) *trust.Finding {
+	old := q.now.Sub(s.Seen)
+	if q.book.RefuseAfter <= 0 || old <= q.book.RefuseAfter {
+		return nil
+	}
+	reason := fmt.Sprintf("the address book entry was last confirmed %s ago; after %s it is no longer used", age(old), age(q.book.RefuseAfter))
+	if s.Seen.IsZero() {
+		reason = "the address book entry was never confirmed by a complete answer"
+	}
+	return &trust.Finding{State: trust.Stale, Reason: reason, Hint: "run a sync: the server was not read completely for too long"}
+}
+
+func moment(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 MST") }
+
+// age says a duration in whole days or hours.
+func age(d time.Duration) string {
+	switch days, hours := int(d/(24*time.Hour)), int(d/time.Hour); {
+	case days > 1:
+		return fmt.Sprintf("%d days", days)
+	case hours > 1:
+		return fmt.Sprintf("%d hours", hours)
+	case hours == 1:
+		return "1 hour"
+	}
+	return "less than an hour"
+}
