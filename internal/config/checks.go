@@ -1,0 +1,116 @@
+package config
+
+import (
+	"fmt"
+	"net/netip"
+	"net/url"
+	"path/filepath"
+	"strings"
+)
+
+// maxSocketPath is the longest path of a Unix socket on Linux, in bytes: sun_path of unix(7) without its terminator.
+const maxSocketPath = 107
+
+// checkURL accepts what a request can be sent to without surprises.
+func checkURL(c *Config) string {
+	if c.Exchange.URL == "" {
+		return ""
+	}
+	u, err := url.Parse(c.Exchange.URL)
+	switch {
+	case err != nil:
+		return "is not a web address" // the error of url.Parse would repeat a password written into it
+	case u.User != nil:
+		return "has a user or password in it; use [exchange.auth]"
+	case strings.ContainsAny(c.Exchange.URL, "?#"):
+		return "has a query or fragment; write the address without what follows ? or #"
+	case u.Scheme != "https" && u.Scheme != "http":
+		return `does not begin with "https://"`
+	case u.Hostname() == "" || u.Opaque != "":
+		return "has no host"
+	case u.Scheme == "http" && !isLoopback(u.Hostname()):
+		return "is plain http, which is accepted for loopback addresses only; write https"
+	}
+	return ""
+}
+
+// isLoopback reports a host that never leaves this machine.
+func isLoopback(host string) bool {
+	if strings.EqualFold(host, "localhost") {
+		return true
+	}
+	addr, err := netip.ParseAddr(host)
+	return err == nil && addr.Zone() == "" && addr.Unmap().IsLoopback()
+}
+
+func checkUsername(c *Config) string {
+	return unless(len(c.Exchange.Auth.Username) <= 320, "is longer than 320 bytes")
+}
+
+func checkJitter(c *Config) string {
+	return unless(c.Sync.Jitter <= day, "is more than a day")
+}
+
+func checkSocketPath(c *Config) string {
+	path := c.Socket.Path
+	switch {
+	case path == "":
+		return "is empty"
+	case len(path) > maxSocketPath:
+		return fmt.Sprintf("is %d bytes long; a Unix socket has at most %d", len(path), maxSocketPath)
+	case within(path, "/tmp") || within(path, "/var/tmp"):
+		return "is in a folder that everybody can write to; use one of your own, such as $XDG_RUNTIME_DIR"
+	}
+	return ""
+}
+
+// within reports whether the clean path lies in dir or is dir.
+func within(path, dir string) bool {
+	return path == dir || strings.HasPrefix(path, dir+"/")
+}
+
+func checkAdmins(c *Config) string {
+	for _, name := range c.Socket.Admins {
+		bare := strings.TrimPrefix(name, "@")
+		if bare == "" || len(bare) > 256 || strings.ContainsAny(bare, "@: ,") {
+			return fmt.Sprintf("%q is neither a user name nor a group name with @ before it", name)
+		}
+	}
+	return ""
+}
+
+func checkAnchors(c *Config) string {
+	for _, pattern := range c.Trust.Anchors {
+		if pattern == "" {
+			return `has an empty name`
+		}
+		if _, err := filepath.Match(pattern, ""); err != nil {
+			return fmt.Sprintf("%q is not a valid pattern", pattern)
+		}
+	}
+	return ""
+}
+
+// together finds what is wrong between keys.
+func (c *Config) together() Problems {
+	var ps Problems
+	complain := func(bad bool, key, format string, args ...any) {
+		if bad {
+			ps = append(ps, c.Problem(key, format, args...))
+		}
+	}
+	e := c.Exchange
+	withPassword := e.Auth.Method == "ntlm" || e.Auth.Method == "basic"
+	complain(e.URL == "" && c.Role == RoleSystem, "exchange.url", "is missing; set the address of the server, such as %q", "https://mail.example.com/EWS/Exchange.asmx")
+	complain(e.CAOnly && e.CAFile == "", "exchange.ca_only", "needs ca_file")
+	complain(e.URL != "" && withPassword && e.Auth.Username == "", "exchange.auth.username", "is missing; method %q needs it", e.Auth.Method)
+	complain(e.URL != "" && withPassword && e.Auth.PasswordFile == "", "exchange.auth.password_file", "is missing; method %q needs it", e.Auth.Method)
+	complain(e.URL != "" && e.Auth.Method == "none" && checkURL(c) == "" && !urlIsLoopback(e.URL), "exchange.auth.method", `"none" is accepted for loopback addresses only`)
+	complain(c.Cache.WarnAfter >= c.Cache.RefuseAfter, "cache.refuse_after", "is not more than warn_after, which is %s", formatDuration(c.Cache.WarnAfter))
+	return ps
+}
+
+func urlIsLoopback(raw string) bool {
+	u, err := url.Parse(raw)
+	return err == nil && isLoopback(u.Hostname())
+}

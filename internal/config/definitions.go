@@ -1,0 +1,252 @@
+package config
+
+import (
+	"slices"
+	"strings"
+	"time"
+)
+
+// definition is everything there is to know about one key. It drives reading, printing and the manual page.
+type definition struct {
+	key string
+	// kind names the type in the manual page.
+	kind string
+	// standard is the default as TOML; user replaces it in the user role when not "". $XDG_ variables are expanded.
+	standard, user string
+	// doc is what the key does, in sentences.
+	doc string
+	// example is shown in the manual page and in messages; the default when "".
+	example string
+	// values are the only ones allowed, when not empty; later are known ones that this version does not have.
+	values, later []string
+	// fixed says that only the default is built into this version.
+	fixed bool
+	// target returns where the value lives: a pointer to a field, converted to a type of kinds.go where it needs one.
+	target func(*Config) any
+	// check returns what is wrong with the value in c, "" when nothing is.
+	check func(c *Config) string
+}
+
+// initial returns the default of a role, as TOML.
+func (d *definition) initial(role Role) string {
+	if role == RoleUser && d.user != "" {
+		return d.user
+	}
+	return d.standard
+}
+
+// shown returns the example, or the default of the system role.
+func (d *definition) shown() string {
+	if d.example != "" {
+		return d.example
+	}
+	return d.standard
+}
+
+// definitions returns every key of the file, section by section in the order of the manual page.
+func definitions() []definition {
+	return slices.Concat(
+		exchangeKeys(), syncKeys(), cacheKeys(), keyringKeys(), socketKeys(), ldapKeys(), trustKeys(), mailKeys(),
+	)
+}
+
+func exchangeKeys() []definition {
+	return []definition{
+		{key: "exchange.protocol", kind: "string", standard: `"ews"`, values: []string{"ews"}, later: []string{"eas"},
+			doc:    `The protocol: "ews" is Exchange Web Services.`,
+			target: func(c *Config) any { return &c.Exchange.Protocol }},
+		{key: "exchange.url", kind: "string", standard: `""`, example: `"https://mail.example.com/EWS/Exchange.asmx"`,
+			doc: "The address of the service. It begins with https; plain http is accepted for loopback addresses only. " +
+				"Needed in the system role; without it the user role fetches nothing.",
+			target: func(c *Config) any { return &c.Exchange.URL }, check: checkURL},
+		{key: "exchange.ca_file", kind: "file", standard: `""`, example: `"/etc/galsyncd/exchange-ca.pem"`,
+			doc: "PEM file of further root certificates for the certificate of the server. A relative name counts from the " +
+				"configuration file. Nothing turns verification off.",
+			target: func(c *Config) any { return (*file)(&c.Exchange.CAFile) }},
+		{key: "exchange.ca_only", kind: "boolean", standard: `false`,
+			doc:    "Whether the certificates of ca_file are the only roots; otherwise the roots of the system count as well.",
+			target: func(c *Config) any { return &c.Exchange.CAOnly }},
+		{key: "exchange.auth.method", kind: "string", standard: `"ntlm"`, values: []string{"ntlm", "basic", "none"}, later: []string{"kerberos", "oauth2"},
+			doc:    `How to sign in: "ntlm", "basic", or "none", which is accepted for loopback addresses only.`,
+			target: func(c *Config) any { return &c.Exchange.Auth.Method }},
+		{key: "exchange.auth.username", kind: "string", standard: `""`, example: `'EXAMPLE\svc-galsync'`,
+			doc:    "The account, as the server wants it: DOMAIN\\user or user@domain. Single quotes keep the backslash.",
+			target: func(c *Config) any { return &c.Exchange.Auth.Username }, check: checkUsername},
+		{key: "exchange.auth.password_file", kind: "file", standard: `""`, example: `"exchange-password"`,
+			doc: "File with the password of the account. A relative name is looked for in $CREDENTIALS_DIRECTORY, where systemd puts " +
+				"credentials, then beside the configuration file. Group and others must not be able to read it.",
+			target: func(c *Config) any { return &c.Exchange.Auth.PasswordFile }},
+	}
+}
+
+func syncKeys() []definition {
+	return []definition{
+		{key: "sync.schedule", kind: "string", standard: `"30 2 * * *"`,
+			doc:    `When to fetch: a cron expression of five fields, "@daily", "@every 6h", or "" for only by hand.`,
+			target: func(c *Config) any { return &c.Sync.Schedule }},
+		{key: "sync.jitter", kind: "duration", standard: `"2h"`,
+			doc:    "The start of a run is put off by a part of this time that is fixed per machine, so that a fleet spreads out.",
+			target: func(c *Config) any { return &c.Sync.Jitter }, check: checkJitter},
+		{key: "sync.full_gal", kind: "boolean", standard: `true`, fixed: true,
+			doc:    "Whether to walk the whole Global Address List.",
+			target: func(c *Config) any { return &c.Sync.FullGAL }},
+		{key: "sync.contacts", kind: "boolean", standard: `false`, fixed: true,
+			doc:    "Whether to read the personal contacts of the account.",
+			target: func(c *Config) any { return &c.Sync.Contacts }},
+		{key: "sync.addresses", kind: "list of strings", standard: `[]`, fixed: true,
+			doc:    "Addresses that are always kept fresh.",
+			target: func(c *Config) any { return &c.Sync.Addresses }},
+		{key: "sync.max_removals", kind: "percentage", standard: `"20%"`,
+			doc:    "A run that would remove more than this share of the entries, or of the usable certificates, removes nothing and is reported.",
+			target: func(c *Config) any { return (*percentage)(&c.Sync.MaxRemovals) }},
+		{key: "sync.requests_per_second", kind: "number", standard: `5`,
+			doc:    "The most requests per second to Exchange, between 0.1 and 1000.",
+			target: func(c *Config) any { return &c.Sync.RequestsPerSecond },
+			check: func(c *Config) string {
+				return unless(c.Sync.RequestsPerSecond >= 0.1 && c.Sync.RequestsPerSecond <= 1000, "is not between 0.1 and 1000")
+			}},
+		{key: "sync.online_on_miss", kind: "boolean", standard: `false`, fixed: true,
+			doc:    "Whether a look-up may ask Exchange when the cache has nothing.",
+			target: func(c *Config) any { return &c.Sync.OnlineOnMiss }},
+		{key: "sync.online_timeout", kind: "duration", standard: `"1.5s"`,
+			doc:    "How long such a question may take.",
+			target: func(c *Config) any { return &c.Sync.OnlineTimeout },
+			check: func(c *Config) string {
+				return unless(c.Sync.OnlineTimeout > 0 && c.Sync.OnlineTimeout <= time.Minute, "is not between 1ms and 1m")
+			}},
+	}
+}
+
+func cacheKeys() []definition {
+	return []definition{
+		{key: "cache.dir", kind: "directory", standard: `"/var/lib/galsyncd"`, user: `"$XDG_CACHE_HOME/galsyncd"`,
+			doc:    "Where the copy of the directory lives.",
+			target: func(c *Config) any { return (*directory)(&c.Cache.Dir) },
+			check:  func(c *Config) string { return unless(c.Cache.Dir != "", "has no default without $HOME; set it") }},
+		{key: "cache.warn_after", kind: "duration", standard: `"7d"`,
+			doc:    "The age of the data from which answers carry a warning.",
+			target: func(c *Config) any { return &c.Cache.WarnAfter },
+			check:  func(c *Config) string { return unless(c.Cache.WarnAfter > 0, "is not above 0") }},
+		{key: "cache.refuse_after", kind: "duration", standard: `"90d"`,
+			doc:    "The age of the data from which nothing is encrypted with it. More than warn_after.",
+			target: func(c *Config) any { return &c.Cache.RefuseAfter },
+			check:  func(c *Config) string { return unless(c.Cache.RefuseAfter > 0, "is not above 0") }},
+	}
+}
+
+func keyringKeys() []definition {
+	return []definition{
+		{key: "keyring.dir", kind: "directory", standard: `""`, user: `"$XDG_DATA_HOME/galsyncd"`, example: `"~/.local/share/galsyncd"`,
+			doc:    "Where the private keys of the user live. Used in the user role; the system service holds no keys.",
+			target: func(c *Config) any { return (*directory)(&c.Keyring.Dir) },
+			check: func(c *Config) string {
+				return unless(c.Keyring.Dir != "" || c.Role == RoleSystem, "has no default without $HOME; set it")
+			}},
+		{key: "upstream.socket", kind: "socket", standard: `""`, fixed: true,
+			doc:    "User role: the socket of the system service to take directory data from.",
+			target: func(c *Config) any { return &c.Upstream.Socket }},
+	}
+}
+
+func socketKeys() []definition {
+	return []definition{
+		{key: "socket.path", kind: "socket", standard: `"/run/galsyncd/galsyncd.sock"`, user: `"$XDG_RUNTIME_DIR/galsyncd/galsyncd.sock"`,
+			doc:    "The Unix socket: an absolute path of at most 107 bytes, never in /tmp or /var/tmp, where anybody could put another one.",
+			target: func(c *Config) any { return (*directory)(&c.Socket.Path) }, check: checkSocketPath},
+		{key: "socket.admins", kind: "list of strings", standard: `["root", "@galsyncd-admin"]`,
+			doc:    "Users, and groups with @ before their names, who may start a sync and change what counts for everyone.",
+			target: func(c *Config) any { return &c.Socket.Admins }, check: checkAdmins},
+	}
+}
+
+func ldapKeys() []definition {
+	return []definition{
+		{key: "ldap.listen", kind: "list of strings", standard: `[]`, fixed: true,
+			doc:    "Addresses of the LDAP service.",
+			target: func(c *Config) any { return &c.LDAP.Listen }},
+		{key: "ldap.base_dn", kind: "string", standard: `"ou=people,dc=galsyncd"`,
+			doc:    "The entry under which the LDAP service shows people.",
+			target: func(c *Config) any { return &c.LDAP.BaseDN },
+			check: func(c *Config) string {
+				return unless(strings.Contains(c.LDAP.BaseDN, "="), "is not a distinguished name")
+			}},
+	}
+}
+
+func trustKeys() []definition {
+	return []definition{
+		{key: "trust.anchors", kind: "list of strings", standard: `["/etc/galsyncd/ca.d/*.pem"]`,
+			user: `["/etc/galsyncd/ca.d/*.pem", "$XDG_CONFIG_HOME/galsyncd/ca.d/*.pem"]`,
+			doc: "Files of root certificates that certificates of people must chain to, PEM or DER; patterns with * and ? are allowed; " +
+				`"system" means the roots of the system. When empty, nothing is trusted.`,
+			target: func(c *Config) any { return &c.Trust.Anchors }, check: checkAnchors},
+		{key: "trust.gal", kind: "string", standard: `"chain"`, values: []string{"chain", "accept"},
+			doc:    `Whether a certificate of the directory needs a trusted chain ("chain") or the word of the directory is enough ("accept").`,
+			target: func(c *Config) any { return &c.Trust.GAL }},
+		{key: "trust.revocation", kind: "string", standard: `"off"`, values: []string{"off"}, later: []string{"crl", "ocsp"},
+			doc:    "How revocation is checked.",
+			target: func(c *Config) any { return &c.Trust.Revocation }},
+		{key: "trust.revocation_required", kind: "boolean", standard: `false`, fixed: true,
+			doc:    "Whether a certificate is refused when its revocation is not known.",
+			target: func(c *Config) any { return &c.Trust.RevocationRequired }},
+	}
+}
+
+func mailKeys() []definition {
+	return []definition{
+		{key: "encryption.cipher", kind: "string", standard: `"auto"`, values: []string{"auto", "aes-256-cbc"}, later: []string{"aes-256-gcm"},
+			doc:    `The cipher of mails. "auto" takes what every recipient reads.`,
+			target: func(c *Config) any { return &c.Encryption.Cipher }},
+		{key: "sendmail.command", kind: "list of strings", standard: `["/usr/sbin/sendmail", "-i"]`, fixed: true,
+			doc:    "The program that hands mails on.",
+			target: func(c *Config) any { return &c.Sendmail.Command }},
+		{key: "limits.max_message", kind: "size", standard: `"100MB"`,
+			doc:    "The largest mail accepted, between 1kB and 4GB.",
+			target: func(c *Config) any { return (*size)(&c.Limits.MaxMessage) },
+			check: func(c *Config) string {
+				return unless(c.Limits.MaxMessage >= 1e3 && c.Limits.MaxMessage <= 4e9, "is not between 1kB and 4GB")
+			}},
+		{key: "limits.concurrent_per_user", kind: "number", standard: `8`,
+			doc:    "How many requests of one user are worked on at a time, between 1 and 1000.",
+			target: func(c *Config) any { return &c.Limits.ConcurrentPerUser },
+			check: func(c *Config) string {
+				return unless(c.Limits.ConcurrentPerUser >= 1 && c.Limits.ConcurrentPerUser <= 1000, "is not between 1 and 1000")
+			}},
+		{key: "metrics.listen", kind: "string", standard: `""`, fixed: true,
+			doc:    "Address of the metrics service.",
+			target: func(c *Config) any { return &c.Metrics.Listen }},
+	}
+}
+
+// unless returns the complaint when ok is false.
+func unless(ok bool, complaint string) string {
+	if ok {
+		return ""
+	}
+	return complaint
+}
+
+// keys returns the names of all keys.
+func keys() []string {
+	var names []string
+	for _, d := range definitions() {
+		names = append(names, d.key)
+	}
+	return names
+}
+
+// sections returns the names of all sections in their order.
+func sections() []string {
+	var names []string
+	for _, d := range definitions() {
+		if s := sectionOf(d.key); !slices.Contains(names, s) {
+			names = append(names, s)
+		}
+	}
+	return names
+}
+
+func isSection(name string) bool { return slices.Contains(sections(), name) }
+
+// sectionOf returns a key without its last part.
+func sectionOf(key string) string { return key[:strings.LastIndexByte(key, '.')] }

@@ -1,0 +1,297 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// minimal is the shortest system configuration that loads.
+const minimal = `[exchange]
+url = "https://mail.example.com/EWS/Exchange.asmx"
+[exchange.auth]
+username = 'EXAMPLE\svc'
+password_file = "password"
+`
+
+func setHome(t *testing.T) string {
+	t.Helper()
+	home := t.TempDir()
+	t.Setenv("HOME", home)
+	for _, name := range []string{"XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME"} {
+		t.Setenv(name, "")
+	}
+	t.Setenv("XDG_RUNTIME_DIR", "/run/user/1000")
+	t.Setenv("CREDENTIALS_DIRECTORY", "")
+	return home
+}
+
+func load(t *testing.T, text string, role Role, checks ...Check) (*Config, error) {
+	t.Helper()
+	return parse("config.toml", []byte(text), role, checks)
+}
+
+func TestMinimalFileHasTheDefaults(t *testing.T) {
+	home := setHome(t)
+	c, err := load(t, minimal, RoleSystem)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Exchange.Auth.Username != `EXAMPLE\svc` || c.Exchange.Auth.Method != "ntlm" || c.Sync.Jitter != 2*time.Hour ||
+		c.Sync.MaxRemovals != 0.2 || c.Limits.MaxMessage != 100_000_000 || c.Cache.Dir != "/var/lib/galsyncd" ||
+		c.Cache.RefuseAfter != 90*24*time.Hour || !c.Sync.FullGAL || c.Trust.Revocation != "off" || c.Keyring.Dir != "" ||
+		c.Sync.OnlineTimeout != 1500*time.Millisecond || c.Socket.Path != "/run/galsyncd/galsyncd.sock" || len(c.Socket.Admins) != 2 {
+		t.Errorf("unexpected defaults: %+v", c)
+	}
+	u, err := load(t, "", RoleUser)
+	if err != nil {
+		t.Fatalf("an empty file is a user configuration without a server: %v", err)
+	}
+	if u.Cache.Dir != filepath.Join(home, ".cache/galsyncd") || u.Keyring.Dir != filepath.Join(home, ".local/share/galsyncd") ||
+		u.Socket.Path != "/run/user/1000/galsyncd/galsyncd.sock" {
+		t.Errorf("unexpected user defaults: %+v", u)
+	}
+}
+
+func TestDefaultsFollowXDG(t *testing.T) {
+	setHome(t)
+	t.Setenv("XDG_CACHE_HOME", `/c/"q\`)
+	t.Setenv("XDG_DATA_HOME", "relative/is/ignored")
+	t.Setenv("XDG_RUNTIME_DIR", "")
+	t.Setenv("HOME", "/h")
+	c := Default(RoleUser)
+	if c.Cache.Dir != `/c/"q\/galsyncd` || c.Keyring.Dir != "/h/.local/share/galsyncd" ||
+		c.Socket.Path != fmt.Sprintf("/run/user/%d/galsyncd/galsyncd.sock", os.Getuid()) {
+		t.Errorf("got %q, %q, %q", c.Cache.Dir, c.Keyring.Dir, c.Socket.Path)
+	}
+	t.Setenv("HOME", "/with\na line")
+	if _, err := load(t, "", RoleUser); err == nil || !strings.Contains(err.Error(), "keyring.dir: has no default without $HOME") {
+		t.Errorf("without a home: %v", err)
+	}
+}
+
+// TestRefusals gives one bad line each, in line 6 below the minimal file, and the sentence that refuses it.
+func TestRefusals(t *testing.T) {
+	setHome(t)
+	for _, tt := range []struct{ name, text, want string }{
+		{"unknown key", "[sync]\nschedul = \"\"", `config.toml:7: sync.schedul: unknown key; did you mean sync.schedule?`},
+		{"key of another section", "[sync]\npassword_file = \"\"", `config.toml:7: sync.password_file: unknown key; did you mean exchange.auth.password_file?`},
+		{"no near key", "[sync]\nzzzzzzzzzzzzzz = 1", `config.toml:7: sync.zzzzzzzzzzzzzz: unknown key`},
+		{"unknown section", "[trsut]", `config.toml:6: trsut: unknown section; did you mean trust?`},
+		{"quoted key is another key", `"sync.schedule" = ""`, `unknown key`},
+		{"list of tables", "[[sync]]", `config.toml:6: sync: is written once, as [sync], not as [[sync]]`},
+		{"section as value", "[sync]\n[exchange.auth.method]", `unknown section`},
+		{"section twice", "[sync]\n[sync]", `config.toml:7: sync: the section is here twice; the first is on line 6`},
+		{"key twice", "[sync]\nschedule=\"\"\nschedule=\"\"", `config.toml:8: sync.schedule: is set twice; the first is on line 7`},
+		{"dotted key into a section", "[sync]\njitter = \"1h\"\n[exchange]\nauth.method = \"basic\"", `the section is here twice`},
+		{"table through a dotted key", "[sync]\n[cache]\n\"dir\" = \"/x\"\ndir.x = 1", `unknown key`},
+		{"number for text", "[sync]\njitter = 2", `config.toml:7: sync.jitter: is a number; write a duration, such as "2h"`},
+		{"text for number", "[limits]\nconcurrent_per_user = \"8\"", `is a text; write a number, such as 8`},
+		{"text for list", "[trust]\nanchors = \"system\"", `is a text; write a list of strings`},
+		{"list of numbers", "[trust]\nanchors = [1]", `is a list; write a list of strings`},
+		{"date", "[sync]\nschedule = 2020-01-01", `is a date or time; write a string`},
+		{"bad duration", "[sync]\njitter = \"2 hours\"", `"2 hours" is not a duration`},
+		{"negative duration", "[sync]\njitter = \"-2h\"", `is out of range`},
+		{"long duration", "[cache]\nrefuse_after = \"99999d\"", `is out of range`},
+		{"bad size", "[limits]\nmax_message = \"100\"", `"100" is not a size`},
+		{"huge size", "[limits]\nmax_message = \"99999999999GB\"", `is not a size`},
+		{"size out of range", "[limits]\nmax_message = \"5GB\"", `is not between 1kB and 4GB`},
+		{"bad percentage", "[sync]\nmax_removals = \"120%\"", `is not a percentage`},
+		{"not a number", "[sync]\nrequests_per_second = nan", `is not between 0.1 and 1000`},
+		{"control character", "[ldap]\nbase_dn = \"a=\\u0000\"", `has a control character`},
+		{"warn after refuse", "[cache]\nwarn_after = \"100d\"", `config.toml: cache.refuse_after: is not more than warn_after, which is 100d`},
+		{"relative dir", "[cache]\ndir = \"cache\"", `"cache" is not an absolute path`},
+		{"socket in tmp", "[socket]\npath = \"/tmp/x/../s\"", `is in a folder that everybody can write to`},
+		{"socket in var tmp", "[socket]\npath = \"/var/tmp/s\"", `is in a folder that everybody can write to`},
+		{"socket relative", "[socket]\npath = \"s\"", `not an absolute path`},
+		{"socket too long", "[socket]\npath = \"/" + strings.Repeat("s", 107) + "\"", `is 108 bytes long; a Unix socket has at most 107`},
+		{"admin", "[socket]\nadmins = [\"@\"]", `is neither a user name nor a group name`},
+		{"bad pattern", "[trust]\nanchors = [\"[\"]", `is not a valid pattern`},
+		{"unknown value", "[trust]\ngal = \"maybe\"", `"maybe" is not one of the possible values; set "chain" or "accept"`},
+		{"ca_only", "exchange.ca_only = true", `exchange.ca_only`},
+		// What this version does not have.
+		{"eas", "[exchange.x]", `unknown section`},
+		{"revocation", "[trust]\nrevocation = \"crl\"", `config.toml:7: trust.revocation: "crl" is not built into this version; set "off"`},
+		{"ocsp", "[trust]\nrevocation = \"ocsp\"", `"ocsp" is not built into this version; set "off"`},
+		{"required", "[trust]\nrevocation_required = true", `true is not built into this version; set false`},
+		{"ldap", "[ldap]\nlisten = [\"127.0.0.1:389\"]", `["127.0.0.1:389"] is not built into this version; set []`},
+		{"metrics", "[metrics]\nlisten = \"127.0.0.1:9464\"", `is not built into this version; set ""`},
+		{"upstream", "[upstream]\nsocket = \"/run/x\"", `is not built into this version; set ""`},
+		{"contacts", "[sync]\ncontacts = true", `true is not built into this version; set false`},
+		{"online", "[sync]\nonline_on_miss = true", `true is not built into this version; set false`},
+		{"full_gal", "[sync]\nfull_gal = false", `false is not built into this version; set true`},
+		{"addresses", "[sync]\naddresses = [\"a@b.example\"]", `is not built into this version; set []`},
+		{"cipher", "[encryption]\ncipher = \"aes-256-gcm\"", `"aes-256-gcm" is not built into this version; set "auto" or "aes-256-cbc"`},
+		{"sendmail", "[sendmail]\ncommand = [\"/bin/sh\"]", `["/bin/sh"] is not built into this version; set ["/usr/sbin/sendmail", "-i"]`},
+		{"syntax", "[sync]\nschedule = ", `config.toml:7: `},
+		{"not UTF-8", "# \xff", `config.toml:6: `},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := load(t, minimal+tt.text+"\n", RoleSystem)
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("got %v\nwant %s", err, tt.want)
+			}
+			var ps Problems
+			if err != nil && (!errors.As(err, &ps) || len(ps) != 1) {
+				t.Errorf("%d problems instead of one: %v", len(ps), err)
+			}
+		})
+	}
+}
+
+func TestExchangeRules(t *testing.T) {
+	setHome(t)
+	for _, tt := range []struct{ exchange, want string }{
+		{`url = "http://127.0.0.1:8080/EWS"` + "\nauth.method = \"none\"", ""},
+		{`url = "http://[::1]/EWS"` + "\nauth.method = \"none\"", ""},
+		{`url = "https://localhost/EWS"` + "\nauth.method = \"none\"", ""},
+		{`url = "HTTPS://h.example/EWS"` + "\nauth = { method = \"basic\", username = \"u\", password_file = \"p\" }", ""},
+		{`url = "http://mail.example.com/EWS"`, "is plain http, which is accepted for loopback addresses only"},
+		{`url = "http://127.0.0.1.example/EWS"`, "is plain http"},
+		{`url = "http://[::1%25lo]/EWS"`, "is plain http"},
+		{`url = "ftp://mail.example.com/EWS"`, `does not begin with "https://"`},
+		{`url = "https:mail.example.com"`, "has no host"},
+		{`url = "https:///EWS"`, "has no host"},
+		{`url = "https://u:hunter2@mail.example.com/EWS"`, "has a user or password in it"},
+		{`url = "https://u:hunter2%zz@mail.example.com/EWS"`, "is not a web address"},
+		{`url = "https://mail.example.com/EWS?x"`, "has a query or fragment"},
+		{`url = "https://mail.example.com/EWS#"`, "has a query or fragment"},
+		{`url = "https://mail.example.com/EWS"` + "\nauth.method = \"none\"", `config.toml:3: exchange.auth.method: "none" is accepted for loopback addresses only`},
+		{`url = "https://mail.example.com/EWS"`, "exchange.auth.username: is missing"},
+		{`url = "https://mail.example.com/EWS"`, "exchange.auth.password_file: is missing"},
+		{`protocol = "eas"`, `config.toml:2: exchange.protocol: "eas" is not built into this version; set "ews"`},
+		{`auth.method = "kerberos"`, `"kerberos" is not built into this version; set "ntlm" or "basic" or "none"`},
+		{`auth.method = "oauth2"`, `"oauth2" is not built into this version`},
+		{`auth = 5`, "exchange.auth: is a section; write [exchange.auth]"},
+		{`ca_only = true`, "exchange.ca_only: needs ca_file"},
+		{`protocol = "ews"`, "config.toml: exchange.url: is missing"},
+	} {
+		_, err := load(t, "[exchange]\n"+tt.exchange+"\n", RoleSystem)
+		if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
+			t.Errorf("%s\ngot  %v\nwant %s", tt.exchange, err, tt.want)
+		}
+		if err != nil && strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%s: the error repeats a password", tt.exchange)
+		}
+	}
+}
+
+func TestAllProblemsAtOnce(t *testing.T) {
+	setHome(t)
+	_, err := load(t, "[exchange]\nurl = 1\n[sync]\njitter = \"x\"\nfoo = 1\n[trust]\nrevocation = \"crl\"\n", RoleSystem,
+		Check{Key: "sync.schedule", Verify: func(s string) error { return fmt.Errorf("%q is no schedule", s) }})
+	var ps Problems
+	if !errors.As(err, &ps) || len(ps) != 5 {
+		t.Fatalf("got %d problems: %v", len(ps), err)
+	}
+	if ps[1].Line != 2 || ps[4].Line != 7 || ps[4].Key != "trust.revocation" {
+		t.Errorf("not in the order of the file:\n%v", err)
+	}
+	many := strings.Repeat("x = 1\n", 5000)
+	if _, err = load(t, many, RoleUser); strings.Count(err.Error(), "\n") != maxProblems || !strings.HasSuffix(err.Error(), "and 4900 more problems") {
+		t.Errorf("the list is not bounded: %d lines", strings.Count(err.Error(), "\n"))
+	}
+}
+
+func TestCheckPointsAtTheLine(t *testing.T) {
+	setHome(t)
+	check := Check{Key: "sync.schedule", Verify: func(s string) error {
+		if s == "daily" {
+			return errors.New(`"daily" is not a schedule`)
+		}
+		return nil
+	}}
+	if _, err := load(t, minimal+"sync.schedule = 'daily'\n", RoleSystem, check); err == nil {
+		t.Error("a key below [exchange.auth] was taken for sync.schedule")
+	}
+	_, err := load(t, "sync.schedule = 'daily'\n"+minimal, RoleSystem, check)
+	if err == nil || err.Error() != `config.toml:1: sync.schedule: "daily" is not a schedule` {
+		t.Errorf("got %v", err)
+	}
+	if _, err = load(t, minimal, RoleSystem, check); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestOverride(t *testing.T) {
+	setHome(t)
+	c, err := load(t, "[socket]\npath = \"/run/a\"\n", RoleUser)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Override("socket.path", "/tmp/s", "GALSYNCD_SOCKET"); err == nil || !strings.HasPrefix(err.Error(), "GALSYNCD_SOCKET: socket.path: ") {
+		t.Errorf("got %v", err)
+	}
+	if c.Socket.Path != "/run/a" || c.Origin("socket.path") != "config.toml:2" {
+		t.Error("a refused override changed the configuration")
+	}
+	if err := c.Override("socket.path", "/run/b", "--socket"); err != nil || c.Socket.Path != "/run/b" || c.Origin("socket.path") != "--socket" {
+		t.Errorf("got %v, %q, %q", err, c.Socket.Path, c.Origin("socket.path"))
+	}
+}
+
+func TestLoadFiles(t *testing.T) {
+	setHome(t)
+	dir := t.TempDir()
+	if _, err := Load(filepath.Join(dir, "none.toml"), RoleUser); !errors.Is(err, ErrNotFound) {
+		t.Errorf("missing: %v", err)
+	}
+	if _, err := Load(dir, RoleUser); err == nil || errors.Is(err, ErrNotFound) {
+		t.Errorf("directory: %v", err)
+	}
+	big := filepath.Join(dir, "big.toml")
+	if err := os.WriteFile(big, []byte(strings.Repeat("#\n", maxFile)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Load(big, RoleUser); err == nil || !strings.Contains(err.Error(), "larger than 256KiB") {
+		t.Errorf("big: %v", err)
+	}
+	path := filepath.Join(dir, "config.toml")
+	if err := os.WriteFile(path, []byte(minimal+"[keyring]\ndir = \"~/k\"\n[socket]\npath=\"/run/x\"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := Load(path, RoleUser)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := filepath.Join(os.Getenv("HOME"), "k"); c.Keyring.Dir != want || c.Dir() != dir {
+		t.Errorf("keyring.dir %q, Dir %q", c.Keyring.Dir, c.Dir())
+	}
+}
+
+// FuzzLoad holds that no file makes the loader panic, and that what loads prints and loads again as the same.
+func FuzzLoad(f *testing.F) {
+	f.Add([]byte(minimal))
+	f.Add([]byte("[sync]\nschedule = \"\"\"\n@every 6h\"\"\"\n[[a]]\nb = {c = [1, 2.5, true, 1979-05-27]}\n"))
+	f.Add([]byte("exchange = { auth = { method = 'none' }, url = 'http://127.0.0.1' }\nsync.max_removals = '0.5%'\n"))
+	f.Add([]byte("[cache]\nwarn_after = '1d2h3m4.5s'\n[limits]\nmax_message = '10MiB'\n[socket]\nadmins = []\npath = '~/x'\n"))
+	f.Add([]byte("\xef\xbb\xbfa = "))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		for _, role := range []Role{RoleSystem, RoleUser} {
+			c, err := parse("config.toml", data, role, nil)
+			if err != nil {
+				var ps Problems
+				if !errors.As(err, &ps) {
+					t.Fatalf("an error of another type: %v", err)
+				}
+				continue
+			}
+			var first, second strings.Builder
+			if err := c.Print(&first); err != nil {
+				t.Fatal(err)
+			}
+			again, err := parse("config.toml", []byte(first.String()), role, nil)
+			if err != nil {
+				t.Fatalf("what was printed does not load: %v\n%s", err, first.String())
+			}
+			again.origins = c.origins
+			if err := again.Print(&second); err != nil || first.String() != second.String() {
+				t.Fatalf("printed\n%s\nthen\n%s", first.String(), second.String())
+			}
+		}
+	})
+}
