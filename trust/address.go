@@ -54,10 +54,10 @@ func appendAddress(list []mailaddr.Address, name string) []mailaddr.Address {
 	return append(list, a)
 }
 
-// otherName is RFC 5280's OtherName inside its implicit tag.
+// otherName is RFC 5280's OtherName with a text as its value.
 type otherName struct {
 	Type  asn1.ObjectIdentifier
-	Value asn1.RawValue `asn1:"explicit,tag:0"`
+	Value string `asn1:"explicit,tag:0,utf8"`
 }
 
 // smtpUTF8Names returns the SmtpUTF8Mailbox names. Those with a plain ASCII local part are left out, as RFC 9598
@@ -73,19 +73,16 @@ func smtpUTF8Names(cert *x509.Certificate) []string {
 		if _, err := asn1.UnmarshalWithParams(general.FullBytes, &name, "tag:0"); err != nil || !name.Type.Equal(oidSmtpUTF8) {
 			continue
 		}
-		var text string
-		if _, err := asn1.UnmarshalWithParams(name.Value.FullBytes, &text, "utf8"); err != nil {
-			continue
-		}
-		if a, err := mailaddr.Parse(text); err == nil && !ascii(string(a)) {
-			names = append(names, text)
+		if a, err := mailaddr.Parse(name.Value); err == nil && !localASCII(a) {
+			names = append(names, name.Value)
 		}
 	}
 	return names
 }
 
-func ascii(s string) bool {
-	return !strings.ContainsFunc(s, func(r rune) bool { return r >= utf8.RuneSelf })
+// localASCII reports whether the local part has only ASCII characters; in canonical form a domain has no others.
+func localASCII(a mailaddr.Address) bool {
+	return !strings.ContainsFunc(string(a), func(r rune) bool { return r >= utf8.RuneSelf })
 }
 
 // generalNames returns the elements of the subject alternative name extension, at most maxNames.

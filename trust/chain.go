@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -185,6 +186,9 @@ func (p *Policy) explainChain(cert *x509.Certificate, intermediates []*x509.Cert
 			}
 		}
 	}
+	if why := obstacle(err); why != "" {
+		return fmt.Sprintf("issued by %s, but its chain to a trusted anchor does not hold: %s", issuer, why), ""
+	}
 	if bytes.Equal(cert.RawIssuer, cert.RawSubject) {
 		return "self-signed and not among the trusted anchors", "if it is genuine, add it to trust.anchors"
 	}
@@ -192,6 +196,18 @@ func (p *Policy) explainChain(cert *x509.Certificate, intermediates []*x509.Cert
 		return fmt.Sprintf("issued by %s, which is not among the trusted anchors", issuer), anchorHint
 	}
 	return fmt.Sprintf("issued by %s, whose chain ends in %s, which is not among the trusted anchors", issuer, name(top.RawIssuer, top.Issuer.String())), anchorHint
+}
+
+// obstacle is what crypto/x509 says about an authority that it tried and had to refuse; empty when it tried none. An
+// UnknownAuthorityError has this in its text only. Nothing but the wording of a reason depends on it.
+func obstacle(err error) string {
+	text := err.Error()
+	if unknown := (x509.UnknownAuthorityError{}); errors.As(err, &unknown) {
+		_, rest, _ := strings.Cut(text, "possibly because of ")
+		quoted, _ := strconv.QuotedPrefix(rest)
+		text, _ = strconv.Unquote(quoted)
+	}
+	return strings.TrimPrefix(text, "x509: ")
 }
 
 // path follows issuer names upwards as far as the intermediates go. It returns the last certificate on the way, and a

@@ -1,7 +1,6 @@
 package trust
 
 import (
-	"crypto/dsa"
 	"crypto/ecdh"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -152,10 +151,11 @@ func unusableKey(cert *x509.Certificate) string {
 	switch cert.PublicKey.(type) {
 	case ed25519.PublicKey:
 		return "for signing only: an Ed25519 key cannot encrypt"
-	case *dsa.PublicKey:
-		return "for signing only: a DSA key cannot encrypt"
 	case *ecdh.PublicKey:
 		return "an X25519 key, to which this program does not encrypt"
+	}
+	if cert.PublicKeyAlgorithm == x509.DSA {
+		return "for signing only: a DSA key cannot encrypt"
 	}
 	var spki struct {
 		Algorithm pkix.AlgorithmIdentifier
@@ -181,7 +181,8 @@ func KeyName(cert *x509.Certificate) string {
 		return "Ed25519"
 	case *ecdh.PublicKey:
 		return "X25519"
-	case *dsa.PublicKey:
+	}
+	if cert.PublicKeyAlgorithm == x509.DSA {
 		return "DSA"
 	}
 	return "unknown"
