@@ -1,0 +1,123 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync"
+	"syscall"
+)
+
+// gate counts what each uid, and all together, have under way.
+type gate struct {
+	perUID, overall int
+
+	mu    sync.Mutex
+	total int
+	byUID map[uint32]int
+}
+
+func newGate(perUID, overall int) *gate {
+	return &gate{perUID: perUID, overall: overall, byUID: make(map[uint32]int)}
+}
+
+// enter returns how to leave again, or false when the gate is full for this uid.
+func (g *gate) enter(uid uint32) (leave func(), ok bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.total >= g.overall || g.byUID[uid] >= g.perUID {
+		return nil, false
+	}
+	g.total++
+	g.byUID[uid]++
+	return sync.OnceFunc(func() { g.leave(uid) }), true
+}
+
+func (g *gate) leave(uid uint32) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.total--
+	if g.byUID[uid]--; g.byUID[uid] == 0 {
+		delete(g.byUID, uid)
+	}
+}
+
+// peerListener accepts connections of peers that the kernel names, a bounded number of each uid.
+type peerListener struct {
+	net.Listener
+	server *Server
+}
+
+func (l *peerListener) Accept() (net.Conn, error) {
+	for {
+		conn, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		identified, err := l.identify(conn)
+		if err == nil {
+			return identified, nil
+		}
+		l.server.log().Debug("connection refused", "reason", err)
+		_ = conn.Close()
+	}
+}
+
+func (l *peerListener) identify(conn net.Conn) (*peerConn, error) {
+	uc, ok := conn.(*net.UnixConn)
+	if !ok {
+		return nil, errors.New("not a Unix socket")
+	}
+	credentials := l.server.credentials
+	if credentials == nil {
+		credentials = peerCredentials
+	}
+	peer, err := credentials(uc)
+	if err != nil {
+		return nil, err
+	}
+	leave, ok := l.server.start().conns.enter(peer.UID)
+	if !ok {
+		return nil, errors.New("too many connections")
+	}
+	return &peerConn{UnixConn: uc, peer: peer, leave: leave}, nil
+}
+
+// peerConn is a connection whose peer is known.
+type peerConn struct {
+	*net.UnixConn
+	peer  Peer
+	leave func()
+}
+
+func (c *peerConn) Close() error {
+	c.leave()
+	return c.UnixConn.Close()
+}
+
+// peerCredentials asks the kernel who connected.
+func peerCredentials(conn *net.UnixConn) (Peer, error) {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return Peer{}, err
+	}
+	var cred *syscall.Ucred
+	var failure error
+	err = raw.Control(func(fd uintptr) {
+		cred, failure = syscall.GetsockoptUcred(int(fd), syscall.SOL_SOCKET, syscall.SO_PEERCRED)
+	})
+	if err = errors.Join(err, failure); err != nil {
+		return Peer{}, err
+	}
+	return Peer{UID: cred.Uid, GID: cred.Gid, PID: cred.Pid}, nil
+}
+
+type peerKey struct{}
+
+// connContext lets requests find their peer.
+func connContext(ctx context.Context, conn net.Conn) context.Context {
+	if c, ok := conn.(*peerConn); ok {
+		return context.WithValue(ctx, peerKey{}, c.peer)
+	}
+	return ctx
+}

@@ -1,0 +1,242 @@
+package service
+
+import (
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/pem"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/galsyncd/galsyncd/directory"
+	"github.com/galsyncd/galsyncd/internal/recipients"
+	"github.com/galsyncd/galsyncd/trust"
+)
+
+func (s *Server) getRecipients(w http.ResponseWriter, r *http.Request) error {
+	values, err := query(r, "address", "explain")
+	if err != nil {
+		return err
+	}
+	list, err := addresses(values, "address", maxAddresses)
+	if err != nil {
+		return err
+	}
+	explain, err := flag(values, "explain")
+	if err != nil {
+		return err
+	}
+	if s.Recipients == nil {
+		return missing("a directory")
+	}
+	verdict, err := s.Recipients.Lookup(r.Context(), list)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, presentableResult(verdict, explain))
+}
+
+// presentableResult drops explanations that nobody asked for, without touching the original.
+func presentableResult(result recipients.Result, explain bool) recipients.Result {
+	result.Blocking = notNil(result.Blocking)
+	result.Recipients = slices.Clone(notNil(result.Recipients))
+	for i := range result.Recipients {
+		answer := &result.Recipients[i]
+		answer.Reasons = notNil(answer.Reasons)
+		if !explain {
+			answer.Explain = nil
+		}
+	}
+	return result
+}
+
+func (s *Server) getDirectory(w http.ResponseWriter, r *http.Request) error {
+	values, err := query(r, "address")
+	if err != nil {
+		return err
+	}
+	list, err := addresses(values, "address", maxCandidates)
+	if err != nil {
+		return err
+	}
+	if s.Directory == nil {
+		return missing("a directory")
+	}
+	parsed, err := parseAddresses(list)
+	if err != nil {
+		return err
+	}
+	// Asked before the entries: data is never called fresher than it is.
+	last, err := s.Directory.LastSuccess(r.Context())
+	if err != nil {
+		return err
+	}
+	answer := Candidates{LastSuccess: last, Addresses: []AddressCandidates{}}
+	for i, address := range parsed {
+		sightings, err := s.Directory.Lookup(r.Context(), address)
+		if err != nil {
+			return err
+		}
+		found := AddressCandidates{Address: list[i], Sightings: []Sighting{}}
+		for _, sighting := range sightings {
+			sighting.Entry.Addresses = notNil(sighting.Entry.Addresses)
+			found.Sightings = append(found.Sightings, Sighting(sighting))
+		}
+		answer.Addresses = append(answer.Addresses, found)
+	}
+	return writeJSON(w, http.StatusOK, answer)
+}
+
+// parseAddresses refuses the whole list for one that is no address.
+func parseAddresses(list []string) ([]directory.Address, error) {
+	parsed := make([]directory.Address, 0, len(list))
+	for _, text := range list {
+		address, err := directory.ParseAddress(text)
+		if err != nil {
+			return nil, NewProblem(CodeBadRequest, err.Error(), "give a bare address such as bob@example.com; in a URL, + is written %2B")
+		}
+		parsed = append(parsed, address)
+	}
+	return parsed, nil
+}
+
+func (s *Server) getEntries(w http.ResponseWriter, r *http.Request) error {
+	values, err := query(r, "query", "limit")
+	if err != nil {
+		return err
+	}
+	text, err := one(values, "query")
+	if err != nil {
+		return err
+	}
+	if text = strings.TrimSpace(text); utf8.RuneCountInString(text) < minQuery {
+		return NewProblem(CodeBadRequest, "the parameter query needs at least "+strconv.Itoa(minQuery)+" characters", "")
+	}
+	limit, err := entryLimit(one(values, "limit"))
+	if err != nil {
+		return err
+	}
+	if s.Directory == nil {
+		return missing("a directory")
+	}
+	found, err := s.Directory.Search(r.Context(), text, limit+1)
+	if err != nil {
+		return err
+	}
+	answer := Entries{Entries: []EntrySummary{}, More: len(found) > limit}
+	for _, entry := range found[:min(limit, len(found))] {
+		answer.Entries = append(answer.Entries, summary(entry))
+	}
+	return writeJSON(w, http.StatusOK, answer)
+}
+
+func entryLimit(text string, err error) (int, error) {
+	if text == "" || err != nil {
+		return maxEntries, err
+	}
+	limit, err := strconv.Atoi(text)
+	if err != nil || limit < 1 || limit > maxEntries {
+		return 0, NewProblem(CodeBadRequest, "the parameter limit is a number from 1 to "+strconv.Itoa(maxEntries), "")
+	}
+	return limit, nil
+}
+
+func summary(e directory.Entry) EntrySummary {
+	list := make([]string, 0, len(e.Addresses))
+	for _, a := range e.Addresses {
+		list = append(list, string(a))
+	}
+	return EntrySummary{
+		Primary: string(e.Primary), Addresses: list, DisplayName: e.DisplayName, GivenName: e.GivenName, Surname: e.Surname,
+		Kind: e.Kind, Certificates: len(e.Certificates),
+	}
+}
+
+func (s *Server) getCertificate(w http.ResponseWriter, r *http.Request) error {
+	if _, err := query(r); err != nil {
+		return err
+	}
+	want, err := hex.DecodeString(strings.ReplaceAll(r.PathValue("sha256"), ":", ""))
+	if err != nil || len(want) != sha256.Size {
+		return NewProblem(CodeBadRequest, "a certificate is named by its SHA-256 fingerprint: 64 hex digits", "")
+	}
+	kind := accepted(r, "application/json", "application/pkix-cert", "application/x-pem-file")
+	if kind == "" {
+		return NewProblem(CodeNotAcceptable, "a certificate comes as application/json, application/pkix-cert or application/x-pem-file", "")
+	}
+	if s.Directory == nil {
+		return missing("a directory")
+	}
+	der, entries, err := s.Directory.Certificate(r.Context(), [32]byte(want))
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Vary", "Accept")
+	switch kind {
+	case "application/pkix-cert":
+		return writeBytes(w, http.StatusOK, kind, der)
+	case "application/x-pem-file":
+		return writeBytes(w, http.StatusOK, kind, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
+	}
+	details, err := describe(der, entries)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, details)
+}
+
+// describe reads out a certificate for people and programs.
+func describe(der []byte, entries []directory.Address) (*CertificateDetails, error) {
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		return nil, fmt.Errorf("read stored certificate: %w", err)
+	}
+	d := &CertificateDetails{
+		Certificate: Summarize(cert), SignatureAlgorithm: cert.SignatureAlgorithm.String(),
+		KeyUsage: keyUsages(cert.KeyUsage), ExtendedKeyUsage: extendedKeyUsages(cert),
+		Entries: []string{}, Raw: der,
+	}
+	for _, e := range entries {
+		d.Entries = append(d.Entries, string(e))
+	}
+	return d, nil
+}
+
+// Summarize says which certificate this is.
+func Summarize(cert *x509.Certificate) recipients.Certificate {
+	sum := sha256.Sum256(cert.Raw)
+	return recipients.Certificate{
+		SHA256: hex.EncodeToString(sum[:]), Subject: cert.Subject.String(), Issuer: cert.Issuer.String(),
+		Serial: cert.SerialNumber.Text(16), NotBefore: cert.NotBefore.UTC(), NotAfter: cert.NotAfter.UTC(),
+		Key: trust.KeyName(cert), Addresses: trust.CertificateAddresses(cert), X509: cert,
+	}
+}
+
+// keyUsages names the bits of the key usage extension as RFC 5280 section 4.2.1.3 does.
+func keyUsages(usage x509.KeyUsage) []string {
+	names := []string{"digitalSignature", "nonRepudiation", "keyEncipherment", "dataEncipherment", "keyAgreement",
+		"keyCertSign", "cRLSign", "encipherOnly", "decipherOnly"}
+	list := []string{}
+	for i, name := range names {
+		if usage&(1<<i) != 0 {
+			list = append(list, name)
+		}
+	}
+	return list
+}
+
+// extendedKeyUsages names the purposes, those that crypto/x509 does not know by their object identifier.
+func extendedKeyUsages(cert *x509.Certificate) []string {
+	list := []string{}
+	for _, usage := range cert.ExtKeyUsage {
+		list = append(list, usage.String())
+	}
+	for _, oid := range cert.UnknownExtKeyUsage {
+		list = append(list, oid.String())
+	}
+	return list
+}

@@ -1,0 +1,268 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"io"
+	"mime/multipart"
+	"net/http"
+	"net/textproto"
+	"strings"
+	"time"
+)
+
+// duplexPatience is how long an encrypted answer waits for a caller before it makes room elsewhere.
+const duplexPatience = 200 * time.Millisecond
+
+func (s *Server) postEncrypt(w http.ResponseWriter, r *http.Request) error {
+	values, err := query(r, "to")
+	if err != nil {
+		return err
+	}
+	options := EncryptOptions{Size: r.ContentLength}
+	if values.Has("to") {
+		list, err := addresses(values, "to", maxAddresses)
+		if err != nil {
+			return err
+		}
+		if options.To, err = parseAddresses(list); err != nil {
+			return err
+		}
+	}
+	kind := accepted(r, "message/rfc822", "multipart/mixed")
+	if kind == "" {
+		return NewProblem(CodeNotAcceptable, "an encrypted mail comes as message/rfc822 or multipart/mixed", "")
+	}
+	if s.Encrypter == nil {
+		return missing("encryption")
+	}
+	message, err := s.openBody(w, r, s.start().limits.MaxMessage, CodeMessageTooLarge)
+	if err != nil {
+		return err
+	}
+	// The answer begins while the body still comes.
+	if err := http.NewResponseController(w).EnableFullDuplex(); err != nil {
+		return err
+	}
+	return s.encrypt(w, r, message, options, kind == "multipart/mixed")
+}
+
+// encrypt runs the Encrypter in this goroutine and the sending of what it made in another.
+func (s *Server) encrypt(w http.ResponseWriter, r *http.Request, message *body, options EncryptOptions, several bool) (err error) {
+	limits := s.start().limits
+	patience := s.patience
+	if patience == 0 {
+		patience = duplexPatience
+	}
+	room := &spools{make: s.Spool, left: limits.MaxSpool}
+	out := newOutbox(room, patience)
+	copies := newCopies(out, room, several)
+	sink := &mailWriter{w: w, controller: http.NewResponseController(w), stall: limits.Stall, header: copies.header}
+	sent := make(chan error, 1)
+	go func() { sent <- out.drain(sink) }()
+	defer func() { // also when the Encrypter panics: w must not be used after this handler
+		out.abandon()
+		<-sent
+		copies.release()
+		out.release()
+	}()
+	err = message.verdict(s.Encrypter.Encrypt(r.Context(), message, options, copies.open))
+	if err == nil {
+		err = copies.finish()
+	}
+	if err == nil {
+		err = out.Close()
+	}
+	if err != nil {
+		out.abandon()
+	}
+	sending := <-sent
+	sent <- sending // for the deferred function
+	if err == nil {
+		err = sending
+	}
+	return err
+}
+
+// mailWriter writes an answer whose header is sent with the first byte, and cuts a caller that stops taking it.
+type mailWriter struct {
+	w          http.ResponseWriter
+	controller *http.ResponseController
+	stall      time.Duration
+	header     func(http.Header)
+	began      bool
+}
+
+func (m *mailWriter) Write(p []byte) (int, error) {
+	if !m.began {
+		m.began = true
+		m.header(m.w.Header())
+		m.w.Header().Set("Cache-Control", "no-store")
+		m.w.WriteHeader(http.StatusOK)
+	}
+	_ = m.controller.SetWriteDeadline(time.Now().Add(m.stall))
+	return m.w.Write(p)
+}
+
+// copies are the encrypted copies of one mail, as the Encrypter opens them. The first goes out as it is made; the others
+// have to wait until it is complete.
+type copies struct {
+	out    io.Writer
+	spools *spools
+	// parts frames several copies; nil when only one is wanted.
+	parts *multipart.Writer
+	list  []*encryptedCopy
+}
+
+// encryptedCopy is the copy for one envelope. Its spool is nil for the first.
+type encryptedCopy struct {
+	io.Writer
+	envelope Envelope
+	spool    *meteredSpool
+	size     int64
+	closed   bool
+}
+
+func newCopies(out io.Writer, spools *spools, several bool) *copies {
+	c := &copies{out: out, spools: spools}
+	if several {
+		c.parts = multipart.NewWriter(out)
+	}
+	return c
+}
+
+func (c *copies) header(h http.Header) {
+	kind := "message/rfc822"
+	if c.parts != nil {
+		kind = "multipart/mixed; boundary=" + c.parts.Boundary()
+	}
+	h.Set("Content-Type", kind)
+}
+
+// errCopies reports an Encrypter that does not keep its contract.
+var errCopies = errors.New("encrypted copies are missing or unfinished")
+
+// open begins a copy.
+func (c *copies) open(e Envelope) (io.WriteCloser, error) {
+	if c.parts == nil && (e.Blind || len(c.list) > 0) {
+		return nil, NewProblem(CodeBccNeedsMultipart, "the mail has Bcc recipients, whose copies must differ from that of the others",
+			"ask for all copies with Accept: multipart/mixed (on the command line: --bcc-dir), or remove the Bcc header")
+	}
+	if len(c.list) > maxAddresses {
+		return nil, NewProblem(CodeTooLarge, "the mail has too many Bcc recipients", "")
+	}
+	made := &encryptedCopy{envelope: e, Writer: c.out}
+	if len(c.list) > 0 {
+		spool, err := c.spools.open()
+		if err != nil {
+			return nil, err
+		}
+		made.spool, made.Writer = spool, spool
+	} else if c.parts != nil {
+		part, err := c.part(e)
+		if err != nil {
+			return nil, err
+		}
+		made.Writer = part
+	}
+	c.list = append(c.list, made)
+	return made, nil
+}
+
+// part begins a part. Each recipient stands on a line of its own, so that no line gets longer than a mail may have
+// (RFC 5322 section 2.1.1).
+func (c *copies) part(e Envelope) (io.Writer, error) {
+	return c.parts.CreatePart(textproto.MIMEHeader{
+		"Content-Type":        {"message/rfc822"},
+		"Galsyncd-Recipients": {strings.Join(e.Recipients, ",\r\n ")},
+	})
+}
+
+// finish sends the copies that waited, and the end.
+func (c *copies) finish() error {
+	if len(c.list) == 0 {
+		return errCopies
+	}
+	for _, made := range c.list {
+		if !made.closed {
+			return errCopies
+		}
+	}
+	if c.parts == nil {
+		return nil
+	}
+	for _, made := range c.list[1:] {
+		part, err := c.part(made.envelope)
+		if err != nil {
+			return err
+		}
+		if _, err := io.Copy(part, io.NewSectionReader(made.spool, 0, made.size)); err != nil {
+			return err
+		}
+		_ = made.spool.Close()
+		made.spool = nil
+	}
+	return c.parts.Close()
+}
+
+// release drops the copies that were not sent.
+func (c *copies) release() {
+	for _, made := range c.list {
+		if made.spool != nil {
+			_ = made.spool.Close()
+			made.spool = nil
+		}
+	}
+}
+
+func (e *encryptedCopy) Write(p []byte) (int, error) {
+	n, err := e.Writer.Write(p)
+	e.size += int64(n)
+	return n, err
+}
+
+func (e *encryptedCopy) Close() error {
+	e.closed = true
+	return nil
+}
+
+func (s *Server) postDecrypt(w http.ResponseWriter, r *http.Request) error {
+	if _, err := query(r); err != nil {
+		return err
+	}
+	if s.Decrypter == nil {
+		return missing("a keyring")
+	}
+	if accepted(r, "message/rfc822") == "" {
+		return NewProblem(CodeNotAcceptable, "a decrypted mail comes as message/rfc822", "")
+	}
+	limits := s.start().limits
+	message, err := s.openBody(w, r, limits.MaxMessage, CodeMessageTooLarge)
+	if err != nil {
+		return err
+	}
+	begun := false
+	err = s.Decrypter.Decrypt(r.Context(), message, func(d Decrypted) (io.Writer, error) {
+		if err := message.verdict(nil); err != nil || begun {
+			return nil, errors.Join(errUnread, err)
+		}
+		begun = true
+		return &mailWriter{
+			w: w, controller: http.NewResponseController(w), stall: limits.Stall,
+			header: func(h http.Header) {
+				h.Set("Content-Type", "message/rfc822")
+				h.Set("Galsyncd-Protection", d.Protection)
+				h.Set("Galsyncd-Cipher", d.Cipher)
+			},
+		}, nil
+	})
+	if err = message.verdict(err); err == nil && !begun {
+		err = errUnread
+	}
+	return err
+}
+
+// detached is for work that must not be left half done because a caller went away.
+func detached(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), 2*time.Minute)
+}

@@ -1,0 +1,108 @@
+package service
+
+import (
+	"context"
+	"io"
+	"time"
+
+	"github.com/galsyncd/galsyncd/directory"
+	"github.com/galsyncd/galsyncd/internal/recipients"
+)
+
+// The parts that the service asks. All methods are called from several goroutines at once. Their errors are as Problem
+// says: a *Problem is shown to the caller, anything else is logged and hidden.
+
+// StatusSource knows how the daemon is.
+type StatusSource interface {
+	Status(ctx context.Context) (Status, error)
+}
+
+// Syncer starts and shows synchronisation runs.
+type Syncer interface {
+	// Start asks for a run, a full one if so wished, and returns when it began: a Watch that follows sees that run. It
+	// returns a Problem with CodeSyncRunning when one is under way.
+	Start(ctx context.Context, full bool) (time.Time, error)
+	// Watch calls progress, in this goroutine, until the run under way ends, and returns its report; when none is under
+	// way it returns the report of the last one at once, and ErrNotFound when there never was one. The run never waits
+	// for a watcher: progress that a slow one misses is dropped. An error of progress ends the watch and is returned.
+	Watch(ctx context.Context, progress func(Progress) error) (Report, error)
+}
+
+// Recipients gives verdicts; a *recipients.Book does.
+type Recipients interface {
+	// Lookup answers for each address in the order asked. An address that is none is unknown, not an error. Explain may
+	// be filled always; the service drops it when nobody asked.
+	Lookup(ctx context.Context, addresses []string) (recipients.Result, error)
+}
+
+// Directory is the copy of the address book, without verdicts.
+type Directory interface {
+	// Lookup returns the entries that the address is proven to belong to; none is no error.
+	Lookup(ctx context.Context, address directory.Address) ([]directory.Sighting, error)
+	// Search returns at most limit entries whose names or addresses begin with the text, best first.
+	Search(ctx context.Context, text string, limit int) ([]directory.Entry, error)
+	// Certificate returns the certificate with this SHA-256 fingerprint (DER), and the primary addresses of the entries
+	// that carry it. It returns ErrNotFound when there is none.
+	Certificate(ctx context.Context, fingerprint [32]byte) (der []byte, entries []directory.Address, err error)
+	// LastSuccess is when the last complete run began; zero when there never was one.
+	LastSuccess(ctx context.Context) (time.Time, error)
+}
+
+// Encrypter encrypts a mail.
+type Encrypter interface {
+	// Encrypt reads the message to its end and writes the encrypted copies. All copies are opened before the first is
+	// written to, and closed when they are complete; writes to different copies may alternate but not overlap. When one
+	// recipient has no usable certificate nothing is written and the error is UnusableRecipients. An error of open is
+	// returned as it is.
+	Encrypt(ctx context.Context, message io.Reader, options EncryptOptions, open func(Envelope) (io.WriteCloser, error)) error
+}
+
+// EncryptOptions are the wishes of the caller.
+type EncryptOptions struct {
+	// To are the recipients; empty: those of the To, Cc and Bcc headers. When set, Bcc headers are dropped.
+	To []directory.Address
+	// Size is the length of the message in bytes, -1 when it is not known.
+	Size int64
+}
+
+// Envelope says who gets a copy.
+type Envelope struct {
+	// Recipients are the envelope recipients (RFC 5321 RCPT TO) of the copy, as addresses for a mail server.
+	Recipients []string
+	// Blind marks the copy for a Bcc recipient.
+	Blind bool
+}
+
+// Decrypter decrypts a mail with the keys of the keyring.
+type Decrypter interface {
+	// Decrypt reads the message to its end. Only when all of it was checked does it call begin, once, and write the
+	// plaintext to what begin returns.
+	Decrypt(ctx context.Context, message io.Reader, begin func(Decrypted) (io.Writer, error)) error
+}
+
+// Decrypted says how a mail was protected.
+type Decrypted struct {
+	// Protection is "malleable" or "authenticated".
+	Protection string
+	// Cipher is its name, for example "aes-256-cbc".
+	Cipher string
+}
+
+// Keyring holds the own keys.
+type Keyring interface {
+	Status(ctx context.Context) (KeyringStatus, error)
+	Identities(ctx context.Context) ([]Identity, error)
+	// Import adds the keys of a PFX file (PKCS #12, RFC 7292). The keyring's passphrase is needed when the keyring is
+	// locked, or new: then it becomes its passphrase. The secrets are wiped after the call.
+	Import(ctx context.Context, pfx []byte, passphrase, keyringPassphrase Secret) (Imported, error)
+	// Unlock takes the passphrase and keeps the keys open for that long; zero: until the daemon ends. The secret is
+	// wiped after the call.
+	Unlock(ctx context.Context, passphrase Secret, period time.Duration) error
+	// Lock forgets the keys; locking a locked keyring is no error.
+	Lock(ctx context.Context) error
+}
+
+// Checker verifies the files of the daemon.
+type Checker interface {
+	Check(ctx context.Context) (CheckReport, error)
+}

@@ -1,0 +1,229 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+)
+
+// route is a request that the service answers, and who may make it.
+type route struct {
+	method string
+	// pattern is a path; a segment in braces matches any one segment and is its PathValue.
+	pattern string
+	access  access
+	handle  func(*Server, http.ResponseWriter, *http.Request) error
+}
+
+// routes is the table of requests and of who may make them.
+var routes = []route{
+	{"GET", "/v1/status", forAll, (*Server).getStatus},
+	{"GET", "/v1/sync", forAll, (*Server).watchSync},
+	{"POST", "/v1/sync", forAdmins, (*Server).startSync},
+	{"GET", "/v1/recipients", forAll, (*Server).getRecipients},
+	{"GET", "/v1/directory", forAll, (*Server).getDirectory},
+	{"GET", "/v1/entries", forAll, (*Server).getEntries},
+	{"GET", "/v1/certificates/{sha256}", forAll, (*Server).getCertificate},
+	{"POST", "/v1/encrypt", forAll, (*Server).postEncrypt},
+	{"POST", "/v1/decrypt", forOwner, (*Server).postDecrypt},
+	{"GET", "/v1/identities", forOwner, (*Server).getIdentities},
+	{"POST", "/v1/identities", forOwner, (*Server).postIdentity},
+	{"POST", "/v1/lock", forOwner, (*Server).postLock},
+	{"POST", "/v1/unlock", forOwner, (*Server).postUnlock},
+	{"GET", "/v1/check", forAdmins, (*Server).getCheck},
+	{"GET", "/v1/version", forAll, (*Server).getVersion},
+	{"GET", "/v1/openapi.json", forAll, (*Server).getOpenAPI},
+}
+
+// match returns the routes of a path, one for each method, and sets the path values of r.
+func match(r *http.Request) []route {
+	var found []route
+	for _, candidate := range routes {
+		if matchPath(r, candidate.pattern) {
+			found = append(found, candidate)
+		}
+	}
+	return found
+}
+
+func matchPath(r *http.Request, pattern string) bool {
+	open := strings.IndexByte(pattern, '{')
+	if open < 0 {
+		return r.URL.Path == pattern
+	}
+	value, ok := strings.CutPrefix(r.URL.Path, pattern[:open])
+	if !ok || value == "" || strings.Contains(value, "/") {
+		return false
+	}
+	r.SetPathValue(strings.Trim(pattern[open:], "{}"), value)
+	return true
+}
+
+// answer remembers what was already said.
+type answer struct {
+	http.ResponseWriter
+	status int
+}
+
+func (a *answer) WriteHeader(status int) {
+	if a.status == 0 && status >= 200 {
+		a.status = status
+	}
+	a.ResponseWriter.WriteHeader(status)
+}
+
+func (a *answer) Write(p []byte) (int, error) {
+	if a.status == 0 {
+		a.status = http.StatusOK
+	}
+	return a.ResponseWriter.Write(p)
+}
+
+// Unwrap is for http.ResponseController.
+func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
+
+// call is what is known of one request when it is logged.
+type call struct {
+	method, route string
+	peer          Peer
+	began         time.Time
+}
+
+func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
+	a := &answer{ResponseWriter: w}
+	c := &call{method: "other", route: "none", began: s.now()}
+	aborted := true
+	defer func() {
+		if v := recover(); v != nil && v != http.ErrAbortHandler {
+			s.logPanic(r.Context(), c, v)
+			if a.status == 0 {
+				writeProblem(a, NewProblem(CodeInternal, "the daemon could not answer; its log says why", ""))
+				aborted = false
+			}
+		}
+		s.logCall(r.Context(), c, a.status, aborted)
+		if aborted {
+			panic(http.ErrAbortHandler)
+		}
+	}()
+	err := s.dispatch(a, r, c)
+	if err != nil {
+		p, internal := problemOf(err)
+		if internal && r.Context().Err() == nil {
+			s.log().ErrorContext(r.Context(), "request went wrong", "route", c.route, "error", err)
+		}
+		if a.status != 0 {
+			return // with a panic: the answer began, and must not look complete
+		}
+		writeProblem(a, p)
+	}
+	aborted = false
+}
+
+// dispatch checks the request in the order in which a check can say something useful, and calls its handler.
+func (s *Server) dispatch(w *answer, r *http.Request, c *call) error {
+	peer, ok := r.Context().Value(peerKey{}).(Peer)
+	if !ok {
+		return NewProblem(CodeNotAllowed, "the caller cannot be identified", "connect to the Unix socket of galsyncd")
+	}
+	c.peer = peer
+	if err := checkOrigin(r); err != nil {
+		return err
+	}
+	found := match(r)
+	if len(found) == 0 {
+		if s.role() == RoleSystem && concernsOwnKeys(r.URL.Path) {
+			return noKeysHere()
+		}
+		return NewProblem(CodeNotFound, "no such path", "GET /v1/openapi.json lists all requests")
+	}
+	c.route = found[0].pattern
+	i := slices.IndexFunc(found, func(f route) bool { return f.method == r.Method })
+	if i < 0 {
+		return s.wrongMethod(w, r, found)
+	}
+	c.method = r.Method
+	if p := s.admit(r.Context(), found[i].access, peer); p != nil {
+		return p
+	}
+	leave, ok := s.start().requests.enter(peer.UID)
+	if !ok {
+		return NewProblem(CodeBusy, "too many requests at once", "try again in a moment")
+	}
+	defer leave()
+	if r.Body != http.NoBody {
+		// A body that nobody reads must not hold the connection either.
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(s.start().limits.Stall))
+	}
+	return found[i].handle(s, w, r)
+}
+
+func (s *Server) wrongMethod(w http.ResponseWriter, r *http.Request, found []route) error {
+	if s.role() == RoleSystem && concernsOwnKeys(r.URL.Path) {
+		return noKeysHere()
+	}
+	var allow []string
+	for _, f := range found {
+		allow = append(allow, f.method)
+	}
+	w.Header().Set("Allow", strings.Join(allow, ", "))
+	return NewProblem(CodeMethodNotAllowed, "this path takes "+strings.Join(allow, " and "), "")
+}
+
+// checkOrigin refuses what a browser was made to send, and versions of HTTP that cannot tell a cut answer from a
+// complete one.
+func checkOrigin(r *http.Request) error {
+	if !r.ProtoAtLeast(1, 1) {
+		return NewProblem(CodeBadRequest, "HTTP/1.0 has no way to show that an answer was cut short", "use HTTP/1.1")
+	}
+	if len(r.Header["Origin"]) > 0 || len(r.Header["Referer"]) > 0 {
+		return NewProblem(CodeNotAllowed, "requests of web pages are refused",
+			"leave the Origin and Referer header out")
+	}
+	host := r.Host
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+	}
+	switch strings.ToLower(strings.Trim(host, "[]")) {
+	case "", "galsyncd", "localhost", "unix", "127.0.0.1", "::1":
+		return nil
+	}
+	return NewProblem(CodeBadRequest, "this service is not that host", "use a URL like http://localhost/v1/status")
+}
+
+// logCall writes the one line that every request gets.
+func (s *Server) logCall(ctx context.Context, c *call, status int, aborted bool) {
+	level := slog.LevelDebug
+	if status >= 500 {
+		level = slog.LevelWarn
+	}
+	s.log().LogAttrs(ctx, level, "request",
+		slog.String("method", c.method), slog.String("route", c.route), slog.Int("status", status),
+		slog.Bool("aborted", aborted), slog.Duration("duration", s.now().Sub(c.began)),
+		slog.Uint64("uid", uint64(c.peer.UID)))
+}
+
+// logPanic logs where, but of the panic's value only what cannot carry anything of a request.
+func (s *Server) logPanic(ctx context.Context, c *call, v any) {
+	what := fmt.Sprintf("%T", v)
+	if err, ok := v.(runtime.Error); ok {
+		what = err.Error()
+	}
+	s.log().ErrorContext(ctx, "request panicked", "route", c.route, "panic", what, "stack", string(debug.Stack()))
+}
+
+// missing is the answer of a part that this daemon runs without.
+func missing(part string) error {
+	return NewProblem(CodeNotAvailable, "this galsyncd runs without "+part, "")
+}
+
+// errUnread reports a success that cannot be one: the mail was not read to its end.
+var errUnread = errors.New("the mail was not read to its end")

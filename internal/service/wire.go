@@ -1,0 +1,219 @@
+package service
+
+import (
+	"time"
+
+	"github.com/galsyncd/galsyncd/directory"
+	"github.com/galsyncd/galsyncd/internal/recipients"
+)
+
+// The types of the answers, but for the verdicts, which are package recipients' own. Times are RFC 3339; durations are seconds. Absent members mean unknown or none. The OpenAPI
+// file describes the same; a test compares the two.
+
+// Status is how the daemon is. Version, Role, PID, Started and Keyring are the Server's to fill in; the StatusSource
+// gives the rest.
+type Status struct {
+	Version string    `json:"version"`
+	Role    Role      `json:"role"`
+	PID     int       `json:"pid"`
+	Started time.Time `json:"started"`
+	Source  Source    `json:"source"`
+	// Running is the run under way; nil when there is none.
+	Running  *Run       `json:"running,omitempty"`
+	Counts   Counts     `json:"counts"`
+	Expiring []Expiring `json:"expiring"`
+	// Warnings are sentences for people.
+	Warnings []string `json:"warnings"`
+	// Keyring is nil in the system role.
+	Keyring *KeyringStatus `json:"keyring,omitempty"`
+}
+
+// Source is where directory data comes from, and how that went.
+type Source struct {
+	// Protocol is "ews", "eas" or "upstream"; empty when there is no source.
+	Protocol string `json:"protocol"`
+	URL      string `json:"url,omitempty"`
+	// State is "never", "ok", "running", "incomplete", "guarded" or "failed": how the last run ended.
+	State         string    `json:"state"`
+	LastAttempt   time.Time `json:"lastAttempt,omitzero"`
+	LastSuccess   time.Time `json:"lastSuccess,omitzero"`
+	LastError     string    `json:"lastError,omitempty"`
+	LastErrorHint string    `json:"lastErrorHint,omitempty"`
+	NextRun       time.Time `json:"nextRun,omitzero"`
+	// DataAge is the age of the data in seconds; nil when there never was any.
+	DataAge *float64 `json:"dataAge,omitempty"`
+}
+
+// Run is a synchronisation under way.
+type Run struct {
+	Started time.Time `json:"started"`
+	// Phase is a word for people, for example "enumerate".
+	Phase string `json:"phase"`
+	// Prefix is what the server was asked for last.
+	Prefix   string `json:"prefix,omitempty"`
+	Requests int    `json:"requests"`
+	Entries  int    `json:"entries"`
+	// Fraction is from 0 to 1; nil when it cannot be told.
+	Fraction     *float64  `json:"fraction,omitempty"`
+	EstimatedEnd time.Time `json:"estimatedEnd,omitzero"`
+}
+
+// Counts says what the cache holds.
+type Counts struct {
+	Entries int `json:"entries"`
+	// ByState counts entries by the state that a look-up of their primary address would give.
+	ByState map[string]int `json:"byState"`
+}
+
+// Expiring is an entry whose last usable certificate ends soon.
+type Expiring struct {
+	Address  string    `json:"address"`
+	NotAfter time.Time `json:"notAfter"`
+}
+
+// KeyringStatus is how the keyring of a user is.
+type KeyringStatus struct {
+	Exists   bool `json:"exists"`
+	Unlocked bool `json:"unlocked"`
+	// Until is when it locks by itself; zero when locked, or when it stays open until the daemon ends.
+	Until      time.Time `json:"until,omitzero"`
+	Identities int       `json:"identities"`
+}
+
+// Progress is one line of a run that is being watched.
+type Progress struct {
+	// Event is "progress"; the Server fills it in.
+	Event string `json:"event"`
+	Run
+}
+
+// Outcomes of a run.
+const (
+	OutcomeComplete   = "complete"
+	OutcomeIncomplete = "incomplete" // some answers were not usable; nothing was removed for them
+	OutcomeGuarded    = "guarded"    // complete, but so much would have gone that nothing was removed
+	OutcomeFailed     = "failed"
+)
+
+// Report is how a run ended.
+type Report struct {
+	// Event is "report"; the Server fills it in.
+	Event   string    `json:"event"`
+	Started time.Time `json:"started"`
+	Outcome string    `json:"outcome"`
+	// Added, Changed, Removed and Missing count entries; missing ones were not found but are kept for now.
+	Added    int `json:"added"`
+	Changed  int `json:"changed"`
+	Removed  int `json:"removed"`
+	Missing  int `json:"missing"`
+	Entries  int `json:"entries"`
+	Requests int `json:"requests"`
+	// Duration is in seconds.
+	Duration float64 `json:"duration"`
+	Error    string  `json:"error,omitempty"`
+	Hint     string  `json:"hint,omitempty"`
+	// Gaps are the prefixes that got no usable answer, at most 1000 of them.
+	Gaps []Gap `json:"gaps"`
+}
+
+// Gap is a part of the directory that could not be read.
+type Gap struct {
+	Prefix string `json:"prefix"`
+	Reason string `json:"reason"`
+}
+
+// Accepted is the answer to a run that was asked for.
+type Accepted struct {
+	// Started is when the run began, or now when it is about to; its Report repeats it.
+	Started time.Time `json:"started"`
+}
+
+// CertificateDetails is one certificate of the cache in full.
+type CertificateDetails struct {
+	recipients.Certificate
+	SignatureAlgorithm string   `json:"signatureAlgorithm"`
+	KeyUsage           []string `json:"keyUsage"`
+	ExtendedKeyUsage   []string `json:"extendedKeyUsage"`
+	// Entries are the primary addresses of the directory entries that carry it.
+	Entries []string `json:"entries"`
+	// Raw is the DER encoding.
+	Raw []byte `json:"raw"`
+}
+
+// Candidates is the raw material for a verdict: what the directory holds about some addresses.
+type Candidates struct {
+	// LastSuccess is when the last complete run began; zero when there never was one.
+	LastSuccess time.Time           `json:"lastSuccess,omitzero"`
+	Addresses   []AddressCandidates `json:"addresses"`
+}
+
+// AddressCandidates are the entries that an address is proven to belong to; none when nothing is known about it.
+type AddressCandidates struct {
+	Address   string     `json:"address"`
+	Sightings []Sighting `json:"sightings"`
+}
+
+// Sighting is an entry and when the server last confirmed it.
+type Sighting struct {
+	Entry directory.Entry `json:"entry"`
+	Seen  time.Time       `json:"seen"`
+	// Claimed reports that only a certificate names the address, the directory does not list it.
+	Claimed bool `json:"claimed,omitempty"`
+}
+
+// Entries is what a completion found.
+type Entries struct {
+	Entries []EntrySummary `json:"entries"`
+	// More reports that there are more than the limit let through.
+	More bool `json:"more"`
+}
+
+// EntrySummary is an entry as a completion shows it.
+type EntrySummary struct {
+	Primary     string         `json:"primary"`
+	Addresses   []string       `json:"addresses"`
+	DisplayName string         `json:"displayName"`
+	GivenName   string         `json:"givenName,omitempty"`
+	Surname     string         `json:"surname,omitempty"`
+	Kind        directory.Kind `json:"kind"`
+	// Certificates counts the candidates; no verdict is in it.
+	Certificates int `json:"certificates"`
+}
+
+// Identity is an own key and its certificate.
+type Identity struct {
+	Certificate recipients.Certificate `json:"certificate"`
+	Added       time.Time              `json:"added"`
+}
+
+// Identities is the list of own keys.
+type Identities struct {
+	Identities []Identity `json:"identities"`
+}
+
+// Imported is what an import brought.
+type Imported struct {
+	// Identities are the keys that are in the keyring now because of the import, new or not.
+	Identities []Identity `json:"identities"`
+	// Added counts those that were not there before.
+	Added int `json:"added"`
+}
+
+// CheckReport is the result of verifying the files.
+type CheckReport struct {
+	// OK reports that every file is in order.
+	OK    bool        `json:"ok"`
+	Files []FileCheck `json:"files"`
+}
+
+// FileCheck is the state of one file.
+type FileCheck struct {
+	// Name is "cache" or "keyring".
+	Name string `json:"name"`
+	Path string `json:"path"`
+	// State is "ok", "missing" or "damaged".
+	State string `json:"state"`
+	// Detail and Hint are for people.
+	Detail string `json:"detail,omitempty"`
+	Hint   string `json:"hint,omitempty"`
+}
