@@ -1,0 +1,141 @@
+package exchangesim
+
+import (
+	"bytes"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/xml"
+	"fmt"
+	"io"
+	"net/http"
+	"testing"
+)
+
+// start runs a stand-in for one test.
+func start(t testing.TB, o Options) *Server {
+	t.Helper()
+	s, err := New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+// client trusts the server's authority and nobody else.
+func client(t testing.TB, s *Server) *http.Client {
+	roots := x509.NewCertPool()
+	roots.AddCert(s.TLSCA())
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}
+	t.Cleanup(transport.CloseIdleConnections)
+	return &http.Client{Transport: transport}
+}
+
+const requestForm = `<?xml version="1.0" encoding="utf-8"?>
+<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/" xmlns:m="http://schemas.microsoft.com/exchange/services/2006/messages" xmlns:t="http://schemas.microsoft.com/exchange/services/2006/types"><s:Header><t:RequestServerVersion Version="%s"/></s:Header><s:Body>%s</s:Body></s:Envelope>`
+
+func escape(s string) string {
+	var b bytes.Buffer
+	xml.EscapeText(&b, []byte(s))
+	return b.String()
+}
+
+// resolveRequest is a request for everything that ResolveNames gives.
+func resolveRequest(entry string) string {
+	return fmt.Sprintf(requestForm, "Exchange2013_SP1", `<m:ResolveNames ReturnFullContactData="true" SearchScope="ActiveDirectory" ContactDataShape="AllProperties"><m:UnresolvedEntry>`+escape(entry)+`</m:UnresolvedEntry></m:ResolveNames>`)
+}
+
+func briefRequest(entry string) string {
+	return fmt.Sprintf(requestForm, "Exchange2013_SP1", `<m:ResolveNames ReturnFullContactData="false" SearchScope="ActiveDirectory"><m:UnresolvedEntry>`+escape(entry)+`</m:UnresolvedEntry></m:ResolveNames>`)
+}
+
+func expandRequest(group string) string {
+	return fmt.Sprintf(requestForm, "Exchange2013_SP1", `<m:ExpandDL><m:Mailbox><t:EmailAddress>`+escape(group)+`</t:EmailAddress></m:Mailbox></m:ExpandDL>`)
+}
+
+// post sends one request and returns status and body.
+func post(t testing.TB, c *http.Client, url, body string) (int, []byte) {
+	t.Helper()
+	r, err := c.Post(url, "text/xml; charset=utf-8", bytes.NewReader([]byte(body)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	data, err := io.ReadAll(r.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r.StatusCode, data
+}
+
+// reply is what tests read from an answer. Names without namespace match any.
+type reply struct {
+	Fault    string    `xml:"Body>Fault>detail>ResponseCode"`
+	Resolve  replyBody `xml:"Body>ResolveNamesResponse>ResponseMessages>ResolveNamesResponseMessage"`
+	ExpandDL replyBody `xml:"Body>ExpandDLResponse>ResponseMessages>ExpandDLResponseMessage"`
+}
+
+type replyBody struct {
+	Class string `xml:"ResponseClass,attr"`
+	Code  string `xml:"ResponseCode"`
+	Set   struct {
+		Last        string            `xml:"IncludesLastItemInRange,attr"`
+		Resolutions []replyResolution `xml:"Resolution"`
+	} `xml:"ResolutionSet"`
+	Members []replyMailbox `xml:"DLExpansion>Mailbox"`
+}
+
+type replyMailbox struct{ Name, EmailAddress, MailboxType string }
+
+type replyResolution struct {
+	Mailbox replyMailbox
+	Contact *struct {
+		DisplayName, Photo, DirectoryId string
+		Entries                         []string `xml:"EmailAddresses>Entry"`
+		SMIME                           []string `xml:"UserSMIMECertificate>Base64Binary"`
+		Exchange                        []string `xml:"MSExchangeCertificate>Base64Binary"`
+	}
+}
+
+func parseReply(t testing.TB, body []byte) reply {
+	t.Helper()
+	var r reply
+	if err := xml.Unmarshal(body, &r); err != nil {
+		t.Fatalf("%v\n%s", err, body)
+	}
+	return r
+}
+
+// resolve asks a server that needs no authentication.
+func resolve(t testing.TB, s *Server, request string) reply {
+	t.Helper()
+	_, body := post(t, client(t, s), s.URL(), request)
+	return parseReply(t, body)
+}
+
+// addresses are the mailboxes of an answer in order.
+func (r *reply) addresses() []string {
+	var list []string
+	for _, x := range r.Resolve.Set.Resolutions {
+		list = append(list, x.Mailbox.EmailAddress)
+	}
+	return list
+}
+
+func TestFirst(t *testing.T) {
+	s := start(t, Options{Entries: 2000, Seed: 1})
+	r := resolve(t, s, resolveRequest("smtp:"+Alice))
+	if r.Resolve.Class != "Success" || len(r.addresses()) != 1 || len(r.Resolve.Set.Resolutions[0].Contact.SMIME) != 1 {
+		t.Fatalf("%+v", r)
+	}
+	for _, p := range s.Directory().People()[28:80] {
+		t.Logf("%s %v %q %s", p.Primary, p.Proxies, p.DisplayName, p.Kind)
+	}
+}

@@ -1,0 +1,403 @@
+package exchangesim
+
+import (
+	"compress/gzip"
+	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/galsyncd/galsyncd/internal/testca"
+)
+
+// Auth is how clients have to authenticate.
+type Auth string
+
+// Authentication methods.
+const (
+	AuthNone  Auth = "none"
+	AuthBasic Auth = "basic"
+	AuthNTLM  Auth = "ntlm"
+)
+
+// Path is where the stand-in answers, in any case.
+const Path = "/EWS/Exchange.asmx"
+
+// Options of a stand-in. The zero value has only the people at fixed addresses, no authentication, and TLS on a free port
+// of 127.0.0.1.
+type Options struct {
+	// Entries is the number of ordinary entries, on top of those at fixed addresses; Seed picks them. The same two
+	// numbers always make the same directory with the same certificates.
+	Entries int
+	Seed    uint64
+	// Auth is AuthNone when empty.
+	Auth Auth
+	// User is `DOMAIN\name`; Password must not be empty unless Auth is AuthNone.
+	User, Password string
+	// RequireChannelBinding refuses NTLM without channel binding, as Extended Protection "Require" does. A wrong binding
+	// is always refused.
+	RequireChannelBinding bool
+	// Latency is waited before every authenticated answer.
+	Latency time.Duration
+	// Listen is a loopback address with port; "127.0.0.1:0" when empty.
+	Listen string
+	// Plain serves http without TLS; only with AuthNone.
+	Plain bool
+	// HTTP2 offers HTTP/2 as well, over which NTLM never succeeds. Without it only HTTP/1.1 is spoken.
+	HTTP2 bool
+	// ErrorLog takes complaints of the HTTP server about clients; nil drops them.
+	ErrorLog *log.Logger
+}
+
+// Requests are counters since the start.
+type Requests struct {
+	// HTTP counts all requests, those of a handshake included; Unauthorized the answers with status 401.
+	HTTP, Unauthorized int64
+	// ResolveNames and ExpandDL count requests that passed authentication and the schema; Full those ResolveNames that
+	// asked for AllProperties; Faults the answers spoilt on command.
+	ResolveNames, ExpandDL, Full, Faults int64
+	// BytesSent counts bodies as sent, compressed ones in their compressed size.
+	BytesSent int64
+}
+
+// Server is a running stand-in. All methods may be used at the same time.
+type Server struct {
+	options  Options
+	keys     *keyPool
+	dir      *Directory
+	ca       *testca.CA
+	leaf     *testca.Leaf
+	auth     *authenticator
+	faults   faultList
+	listener net.Listener
+	http     *http.Server
+	// stop ends answers that never end by themselves.
+	stop     context.Context
+	stopNow  context.CancelFunc
+	served   chan error
+	closing  sync.Once
+	counters struct{ http, unauthorized, resolve, expand, full, faults, bytes atomic.Int64 }
+}
+
+// New makes a stand-in with its directory and a TLS authority of its own. It does not listen yet.
+func New(o Options) (*Server, error) {
+	if o.Listen == "" {
+		o.Listen = "127.0.0.1:0"
+	}
+	if o.Auth == "" {
+		o.Auth = AuthNone
+	}
+	if err := o.check(); err != nil {
+		return nil, err
+	}
+	keys, err := loadKeys()
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{options: o, keys: keys, dir: newDirectory(keys), served: make(chan error, 1)}
+	if err := s.dir.populate(o.Entries, o.Seed); err != nil {
+		return nil, fmt.Errorf("make the directory: %w", err)
+	}
+	if err := s.certify(); err != nil {
+		return nil, fmt.Errorf("make the TLS certificate: %w", err)
+	}
+	s.auth = newAuthenticator(o, s.leaf.Certificate)
+	s.stop, s.stopNow = context.WithCancel(context.Background())
+	return s, nil
+}
+
+func newDirectory(keys *keyPool) *Directory {
+	return &Directory{keys: keys, owners: map[string]int32{}}
+}
+
+func (o *Options) check() error {
+	switch o.Auth {
+	case AuthNone, AuthBasic, AuthNTLM:
+	default:
+		return fmt.Errorf("authentication %q is not one of ntlm, basic, none", o.Auth)
+	}
+	if o.Auth != AuthNone && (o.User == "" || o.Password == "") {
+		return fmt.Errorf("authentication %q needs a user and a password", o.Auth)
+	}
+	if o.Plain && o.Auth != AuthNone {
+		return errors.New("plain http is served without authentication only: use none")
+	}
+	if o.Entries < 0 || o.Entries > 10_000_000 {
+		return fmt.Errorf("%d entries: the number must be between 0 and 10000000", o.Entries)
+	}
+	return loopback(o.Listen)
+}
+
+// loopback refuses addresses that other machines could reach.
+func loopback(listen string) error {
+	host, _, err := net.SplitHostPort(listen)
+	if err != nil {
+		return fmt.Errorf("listen address %q: %w", listen, err)
+	}
+	if ip := net.ParseIP(host); host == "localhost" || ip != nil && ip.IsLoopback() {
+		return nil
+	}
+	return fmt.Errorf("listen address %q is not a loopback address: the stand-in's keys are public, it serves this machine only", listen)
+}
+
+// certify makes the authority and the server certificate of this start.
+func (s *Server) certify() error {
+	ca, err := testca.New("exchangesim TLS CA")
+	if err != nil {
+		return err
+	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return err
+	}
+	s.ca = ca
+	s.leaf, err = ca.Leaf(testca.Options{CommonName: "localhost", Key: key, DNSNames: []string{"localhost"},
+		IPs: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback}, KeyUsage: x509.KeyUsageDigitalSignature})
+	return err
+}
+
+// Start listens and serves in the background until Close.
+func (s *Server) Start() error {
+	listener, err := net.Listen("tcp", s.options.Listen)
+	if err != nil {
+		return fmt.Errorf("listen on %s: %w", s.options.Listen, err)
+	}
+	s.listener = listener
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	protocols.SetHTTP2(s.options.HTTP2)
+	errorLog := s.options.ErrorLog
+	if errorLog == nil {
+		errorLog = log.New(io.Discard, "", 0)
+	}
+	s.http = &http.Server{
+		Handler:           s,
+		Protocols:         protocols,
+		ConnContext:       withConnection,
+		ReadHeaderTimeout: 30 * time.Second,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          errorLog,
+		TLSConfig: &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{{
+			Certificate: [][]byte{s.leaf.Certificate.Raw}, PrivateKey: s.leaf.Key}}},
+	}
+	go func() {
+		if s.options.Plain {
+			s.served <- s.http.Serve(listener)
+		} else {
+			s.served <- s.http.ServeTLS(listener, "", "")
+		}
+	}()
+	return nil
+}
+
+// Close ends all answers, closes all connections and waits until the server has stopped. It may be called twice.
+func (s *Server) Close() error {
+	var err error
+	s.closing.Do(func() {
+		s.stopNow()
+		if s.http == nil {
+			return
+		}
+		err = s.http.Close()
+		if served := <-s.served; !errors.Is(served, http.ErrServerClosed) {
+			err = errors.Join(err, served)
+		}
+	})
+	return err
+}
+
+// URL is where a started server answers, for example https://127.0.0.1:34567/EWS/Exchange.asmx.
+func (s *Server) URL() string {
+	scheme := "https"
+	if s.options.Plain {
+		scheme = "http"
+	}
+	return scheme + "://" + s.listener.Addr().String() + Path
+}
+
+// TLSCA is the authority of the server's TLS certificate; another one after every start.
+func (s *Server) TLSCA() *x509.Certificate { return s.ca.Certificate }
+
+// SMIMECA is the authority of the certificates in the directory; always the same, its key is public.
+func (s *Server) SMIMECA() *x509.Certificate { return s.keys.smime.Certificate }
+
+// Directory is the address book; it may be changed while the server runs.
+func (s *Server) Directory() *Directory { return s.dir }
+
+// Identity returns the certificate that the entry with the address owns, also when the directory shows another one or
+// none, and its private key (an *rsa.PrivateKey or *ecdsa.PrivateKey). For SeveralValues it is the last one, for Renewed
+// the current one, for SomeoneElse that of Alice.
+func (s *Server) Identity(address string) (*x509.Certificate, crypto.Signer, error) {
+	return s.dir.identity(address)
+}
+
+// Requests returns the counters.
+func (s *Server) Requests() Requests {
+	c := &s.counters
+	return Requests{HTTP: c.http.Load(), Unauthorized: c.unauthorized.Load(), ResolveNames: c.resolve.Load(), ExpandDL: c.expand.Load(),
+		Full: c.full.Load(), Faults: c.faults.Load(), BytesSent: c.bytes.Load()}
+}
+
+// ServeHTTP answers one request. NTLM needs the connections of Start; inside another server it always fails.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.counters.http.Add(1)
+	w = &countingWriter{ResponseWriter: w, sent: &s.counters.bytes}
+	w.Header().Set("Server", "Microsoft-IIS/10.0")
+	if r.Header.Get("return-client-request-id") == "true" {
+		w.Header().Set("client-request-id", r.Header.Get("client-request-id"))
+	}
+	if !strings.EqualFold(r.URL.Path, Path) {
+		http.Error(w, "not found", http.StatusNotFound)
+		return
+	}
+	if !s.auth.allow(w, r) {
+		s.counters.unauthorized.Add(1)
+		return
+	}
+	s.answer(w, r)
+}
+
+// answer serves an authenticated request.
+func (s *Server) answer(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodPost {
+		w.Header().Set("Allow", "POST")
+		http.Error(w, "only POST is answered here", http.StatusMethodNotAllowed)
+		return
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxRequest))
+	if err != nil {
+		http.Error(w, "the request is too long or was cut off", http.StatusRequestEntityTooLarge)
+		return
+	}
+	if !strings.HasPrefix(strings.ToLower(r.Header.Get("Content-Type")), "text/xml") {
+		http.Error(w, "the content type of a request is text/xml", http.StatusUnsupportedMediaType)
+		return
+	}
+	if !s.wait(r) {
+		return
+	}
+	q, err := parseRequest(body)
+	x := &exchange{server: s, w: w, r: r, body: body, query: q, err: err}
+	if f, ok := s.faults.take(x.entry()); ok {
+		s.counters.faults.Add(1)
+		f.serve(x)
+		return
+	}
+	status, answer := x.answer()
+	x.send(status, answer)
+}
+
+// wait lets the latency pass; false when the client left meanwhile.
+func (s *Server) wait(r *http.Request) bool {
+	if s.options.Latency <= 0 {
+		return true
+	}
+	timer := time.NewTimer(s.options.Latency)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-r.Context().Done():
+		return false
+	case <-s.stop.Done():
+		return false
+	}
+}
+
+// exchange is one authenticated request with its answer.
+type exchange struct {
+	server *Server
+	w      http.ResponseWriter
+	r      *http.Request
+	body   []byte
+	query  *query // nil when err is set
+	err    error
+}
+
+// entry is the name that the request asks for.
+func (x *exchange) entry() string {
+	if x.err != nil {
+		return ""
+	}
+	return x.query.entry
+}
+
+// operation is the operation of the request; ResolveNames for requests that could not be read.
+func (x *exchange) operation() string {
+	if x.err != nil {
+		return "ResolveNames"
+	}
+	return x.query.operation
+}
+
+// answer is what the directory says.
+func (x *exchange) answer() (status int, body []byte) {
+	if x.err != nil {
+		var refused *requestError
+		if !errors.As(x.err, &refused) {
+			refused = &requestError{"ErrorInvalidRequest", x.err.Error()}
+		}
+		return http.StatusInternalServerError, refuse(refused)
+	}
+	c := &x.server.counters
+	if x.query.operation == "ExpandDL" {
+		c.expand.Add(1)
+	} else {
+		c.resolve.Add(1)
+		if x.query.full && x.query.shape == "AllProperties" {
+			c.full.Add(1)
+		}
+	}
+	body, err := x.server.dir.answerQuery(x.query)
+	if err != nil {
+		return http.StatusInternalServerError, soapFault("ErrorInternalServerError", err.Error(), nil)
+	}
+	return http.StatusOK, body
+}
+
+// send writes a complete answer, compressed when the client takes gzip.
+func (x *exchange) send(status int, body []byte) {
+	h := x.w.Header()
+	h.Set("Content-Type", "text/xml; charset=utf-8")
+	h.Set("Vary", "Accept-Encoding")
+	if !strings.Contains(x.r.Header.Get("Accept-Encoding"), "gzip") {
+		h.Set("Content-Length", strconv.Itoa(len(body)))
+		x.w.WriteHeader(status)
+		x.w.Write(body)
+		return
+	}
+	h.Set("Content-Encoding", "gzip")
+	x.w.WriteHeader(status)
+	z, _ := gzip.NewWriterLevel(x.w, gzip.BestSpeed)
+	z.Write(body)
+	z.Close()
+}
+
+// countingWriter counts the bytes of bodies.
+type countingWriter struct {
+	http.ResponseWriter
+	sent *atomic.Int64
+}
+
+func (w *countingWriter) Write(p []byte) (int, error) {
+	n, err := w.ResponseWriter.Write(p)
+	w.sent.Add(int64(n))
+	return n, err
+}
+
+// Unwrap lets http.ResponseController reach the connection.
+func (w *countingWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
