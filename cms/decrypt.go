@@ -1,0 +1,443 @@
+package cms
+
+import (
+	"crypto/cipher"
+	"encoding/asn1"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"golang.org/x/crypto/cryptobyte"
+	cryptobyte_asn1 "golang.org/x/crypto/cryptobyte/asn1"
+)
+
+// DefaultMaxContent is the limit of content in bytes when the caller sets none: 128 MiB.
+const DefaultMaxContent = 128 << 20
+
+// Limits of one envelope.
+const (
+	maxRecipients = 10000
+	maxKeys       = 16 // encrypted keys for the given identities: each costs a private key operation
+)
+
+// DecryptOptions bound and place the work. Nil and the zero value mean memory, DefaultMaxContent, and no Triple-DES.
+type DecryptOptions struct {
+	// Spool makes the place for CBC ciphertext; nil: memory. AEAD ciphertext always stays in memory.
+	Spool func() (Spool, error)
+	// MaxContent is the limit of encrypted content in bytes; 0 means DefaultMaxContent.
+	MaxContent int64
+	// AllowTripleDES accepts DES-EDE3-CBC, which old mail uses.
+	AllowTripleDES bool
+}
+
+func (o *DecryptOptions) maxContent() int64 {
+	if o.MaxContent <= 0 {
+		return DefaultMaxContent
+	}
+	return o.MaxContent
+}
+
+func (o *DecryptOptions) spool() (Spool, error) {
+	if o.Spool == nil {
+		return &memorySpool{}, nil
+	}
+	return o.Spool()
+}
+
+// Decrypt reads an EnvelopedData or AuthEnvelopedData from r, to the end of r, and decrypts it with the first identity
+// that fits. It returns only after the padding (RFC 5652 section 6.3) or the tag (RFC 5083) was checked to the end.
+//
+// [ErrNoRecipient], [ErrSyntax], [ErrUnsupported] and [ErrTooLarge] say what anybody can see in the message; [ErrDecrypt]
+// is every other failure. Errors of r and of the spool are returned wrapped.
+//
+// The caller must close the result.
+func Decrypt(r io.Reader, identities []Identity, opts *DecryptOptions) (*Decrypted, error) {
+	if opts == nil {
+		opts = &DecryptOptions{}
+	}
+	limit := opts.maxContent()
+	// Content in chunks of one byte takes three times its size.
+	b := newReader(r, 4*limit+readOverhead)
+	m := &message{reader: b, identities: identities, opts: opts}
+	if err := m.readHeader(); err != nil {
+		return nil, err
+	}
+	content, err := b.octets(tagContext0, limit, "encrypted content")
+	if err != nil {
+		return nil, err
+	}
+	if m.cipher.AEAD() {
+		return m.decryptAEAD(content)
+	}
+	return m.decryptCBC(content)
+}
+
+// message is an envelope while it is read.
+type message struct {
+	*reader
+	identities  []Identity
+	opts        *DecryptOptions
+	auth        bool // AuthEnvelopedData
+	keys        []encryptedKey
+	contentType asn1.ObjectIdentifier
+	cipher      Cipher
+	iv          []byte // or nonce
+	tagSize     int
+}
+
+// readHeader reads everything before the encrypted content.
+func (m *message) readHeader() error {
+	oid, err := m.readContentInfo()
+	if err != nil {
+		return err
+	}
+	switch {
+	case oid.Equal(oidAuthEnvelopedData):
+		m.auth = true
+	case !oid.Equal(oidEnvelopedData):
+		return unsupported("content type %v is not an encrypted message", oid)
+	}
+	if err := m.enter(tagSequence, "EnvelopedData"); err != nil {
+		return err
+	}
+	if _, err := m.element(maxHeaderLength, "version"); err != nil {
+		return err
+	}
+	if hasOriginator, err := m.next(tagContext0 | constructed); err != nil {
+		return err
+	} else if hasOriginator {
+		if err := m.skip(); err != nil {
+			return err
+		}
+	}
+	if err := m.readRecipients(); err != nil {
+		return err
+	}
+	return m.readContentAlgorithm()
+}
+
+// readContentInfo opens ContentInfo and its [0] content and returns the type (RFC 5652 section 3).
+func (b *reader) readContentInfo() (asn1.ObjectIdentifier, error) {
+	if err := b.enter(tagSequence, "ContentInfo"); err != nil {
+		return nil, err
+	}
+	oid, err := b.oid("content type")
+	if err != nil {
+		return nil, err
+	}
+	return oid, b.enter(tagContext0|constructed, "content")
+}
+
+func (b *reader) oid(what string) (asn1.ObjectIdentifier, error) {
+	der, err := b.element(128, what)
+	if err != nil {
+		return nil, err
+	}
+	var oid asn1.ObjectIdentifier
+	if s := cryptobyte.String(der); !s.ReadASN1ObjectIdentifier(&oid) {
+		return nil, syntaxError("%s is not an object identifier", what)
+	}
+	return oid, nil
+}
+
+// readRecipients keeps the keys that the identities may be able to use. Without one, the reason is reported here, before
+// the content is read.
+func (m *message) readRecipients() error {
+	if err := m.enter(tagSet, "RecipientInfos"); err != nil {
+		return err
+	}
+	var reason error
+	for count := 0; ; count++ {
+		_, ok, err := m.peek()
+		if err != nil {
+			return err
+		}
+		if !ok && count == 0 {
+			return syntaxError("message has no recipients")
+		}
+		if !ok {
+			break
+		}
+		if count == maxRecipients {
+			return syntaxError("more than %d recipients", maxRecipients)
+		}
+		info, err := m.element(maxElement, "RecipientInfo")
+		if err != nil {
+			return err
+		}
+		keys, err := readRecipientInfo(info, m.identities)
+		if err != nil && errors.Is(err, ErrUnsupported) {
+			reason = err
+		}
+		if m.keys = append(m.keys, keys...); len(m.keys) > maxKeys {
+			return syntaxError("more than %d keys for the same recipients", maxKeys)
+		}
+	}
+	if len(m.keys) == 0 {
+		return cmpError(reason, ErrNoRecipient)
+	}
+	return m.leave("RecipientInfos")
+}
+
+// cmpError returns the first error that is not nil.
+func cmpError(errs ...error) error {
+	i := slices.IndexFunc(errs, func(err error) bool { return err != nil })
+	return errs[i]
+}
+
+// readContentAlgorithm opens EncryptedContentInfo and stops before the content (RFC 5652 section 6.1).
+func (m *message) readContentAlgorithm() error {
+	if err := m.enter(tagSequence, "EncryptedContentInfo"); err != nil {
+		return err
+	}
+	var err error
+	if m.contentType, err = m.oid("type of the encrypted content"); err != nil {
+		return err
+	}
+	der, err := m.element(4096, "content encryption algorithm")
+	if err != nil {
+		return err
+	}
+	s := cryptobyte.String(der)
+	alg, err := readAlgorithm(&s)
+	if err != nil {
+		return err
+	}
+	c, ok := cipherByOID(alg.oid)
+	switch {
+	case !ok:
+		return unsupported("content encryption algorithm %v", alg.oid)
+	case c == DESEDE3CBC && !m.opts.AllowTripleDES:
+		return unsupported("content is encrypted with %v, which is too weak", c)
+	case c.AEAD() != m.auth:
+		// EnvelopedData has no place for a tag, AuthEnvelopedData needs one (RFC 5084 section 1).
+		return unsupported("%v in the wrong kind of envelope", c)
+	}
+	m.cipher = c
+	if err := m.readParameters(alg.parameters); err != nil {
+		return err
+	}
+	if _, ok, err := m.peek(); err != nil {
+		return err
+	} else if !ok {
+		return unsupported("encrypted content is not in the message")
+	}
+	return nil
+}
+
+// readParameters reads IV or nonce and tag size.
+func (m *message) readParameters(s cryptobyte.String) error {
+	var iv, seq cryptobyte.String
+	if !m.cipher.AEAD() || m.cipher == ChaCha20Poly1305 {
+		want := cipherKinds[m.cipher].blockSize
+		if m.cipher == ChaCha20Poly1305 {
+			want, m.tagSize = gcmNonceSize, maxTagSize // RFC 8103 section 4
+		}
+		if !s.ReadASN1(&iv, cryptobyte_asn1.OCTET_STRING) || !s.Empty() || len(iv) != want {
+			return syntaxError("initialization vector of %v", m.cipher)
+		}
+		m.iv = iv
+		return nil
+	}
+	m.tagSize = defaultTagSize
+	if !s.ReadASN1(&seq, cryptobyte_asn1.SEQUENCE) || !s.Empty() || !seq.ReadASN1(&iv, cryptobyte_asn1.OCTET_STRING) ||
+		!seq.ReadOptionalASN1Integer(&m.tagSize, cryptobyte_asn1.INTEGER, defaultTagSize) || !seq.Empty() {
+		return syntaxError("parameters of %v", m.cipher)
+	}
+	m.iv = iv
+	switch {
+	case len(iv) == 0 || len(iv) > maxNonceSize:
+		return unsupported("nonce of %d bytes", len(iv))
+	case m.tagSize < minTagSize || m.tagSize > maxTagSize:
+		return unsupported("tag of %d bytes", m.tagSize)
+	case len(iv) != gcmNonceSize && m.tagSize != maxTagSize:
+		return unsupported("nonce of %d bytes together with a tag of %d", len(iv), m.tagSize)
+	}
+	return nil
+}
+
+// finish reads what follows EncryptedContentInfo, to the end of the input. last reads what stands inside the envelope.
+func (m *message) finish(last func() error) error {
+	if err := m.leave("EncryptedContentInfo"); err != nil {
+		return err
+	}
+	if err := last(); err != nil {
+		return err
+	}
+	for _, what := range []string{"EnvelopedData", "content", "ContentInfo"} {
+		if err := m.leave(what); err != nil {
+			return err
+		}
+	}
+	return m.end()
+}
+
+// optional skips the next element if it is the one named by tag.
+func (b *reader) optional(tag byte) error {
+	ok, err := b.next(tag)
+	if err != nil || !ok {
+		return err
+	}
+	return b.skip()
+}
+
+// decryptCBC spools the ciphertext and returns the key whose padding is right. Every key costs the same whether it fits or not.
+func (m *message) decryptCBC(content *octets) (_ *Decrypted, err error) {
+	spool, err := m.opts.spool()
+	if err != nil {
+		return nil, fmt.Errorf("open spool for ciphertext: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, spool.Close())
+		}
+	}()
+	size, err := copyContent(spool, content)
+	if err != nil {
+		return nil, err
+	}
+	if err := m.finish(func() error { return m.optional(tagContext1 | constructed) }); err != nil {
+		return nil, err
+	}
+	if bs := int64(len(m.iv)); size == 0 || size%bs != 0 {
+		return nil, syntaxError("encrypted content of %d bytes is not whole blocks", size)
+	}
+	for _, k := range m.keys {
+		key, fits := k.contentKey(m.cipher.KeySize())
+		block, err := m.cipher.block(key)
+		clear(key)
+		if err != nil {
+			return nil, ErrDecrypt
+		}
+		d := &Decrypted{spool: spool, block: block, iv: m.iv, ciphertext: size}
+		padding, ok, err := d.padding()
+		if err != nil {
+			return nil, err
+		}
+		if ok && fits {
+			d.size = size - int64(padding)
+			return m.result(d, k), nil
+		}
+	}
+	return nil, ErrDecrypt
+}
+
+func (m *message) result(d *Decrypted, k encryptedKey) *Decrypted {
+	d.ContentType = m.contentType
+	d.Cipher = m.cipher
+	d.Protection = m.cipher.Protection()
+	d.Identity = k.identity()
+	return d
+}
+
+const copyBuffer = 64 << 10
+
+func copyContent(w io.Writer, content *octets) (int64, error) {
+	// The wrapping keeps io.CopyBuffer from looking for other ways than this buffer.
+	n, err := io.CopyBuffer(struct{ io.Writer }{w}, content, make([]byte, copyBuffer))
+	return n, err
+}
+
+// decryptAEAD collects the ciphertext with the tag behind it and decrypts it in place.
+func (m *message) decryptAEAD(content *octets) (*Decrypted, error) {
+	buf, err := m.collect(content)
+	if err != nil {
+		return nil, err
+	}
+	var aad, tag []byte
+	err = m.finish(func() error {
+		if aad, err = m.readAuthenticated(); err != nil {
+			return err
+		}
+		if tag, err = m.readTag(); err != nil {
+			return err
+		}
+		return m.optional(tagContext2 | constructed)
+	})
+	if err != nil {
+		return nil, err
+	}
+	buf = append(buf, tag...)
+	var scratch []byte
+	for i, k := range m.keys {
+		key, fits := k.contentKey(m.cipher.KeySize())
+		aead, err := m.cipher.aead(key, len(m.iv), m.tagSize)
+		clear(key)
+		if err != nil {
+			return nil, ErrDecrypt
+		}
+		target := buf
+		if i < len(m.keys)-1 { // a failure wipes the buffer
+			scratch = append(scratch[:0], buf...)
+			target = scratch
+		}
+		plain, err := open(aead, m.iv, target, aad)
+		if err == nil && fits {
+			return m.result(&Decrypted{plain: plain, size: int64(len(plain))}, k), nil
+		}
+	}
+	return nil, ErrDecrypt
+}
+
+func open(aead cipher.AEAD, nonce, buf, aad []byte) ([]byte, error) {
+	return aead.Open(buf[:0], nonce, buf, aad)
+}
+
+// collect reads the content into one buffer with room for the tag. A declared length is believed only as far as data follows.
+func (m *message) collect(content *octets) ([]byte, error) {
+	buf := make([]byte, 0, copyBuffer)
+	for {
+		if len(buf) == cap(buf) {
+			buf = m.grow(buf, content.size)
+		}
+		n, err := content.Read(buf[len(buf):cap(buf)])
+		buf = buf[:len(buf)+n]
+		if errors.Is(err, io.EOF) {
+			return slices.Grow(buf, maxTagSize), nil
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+}
+
+// grow makes room for more: eight times as much, so that the copies stay small, but never beyond a declared size; by half
+// when the size is not declared.
+func (m *message) grow(buf []byte, size int64) []byte {
+	want := int64(cap(buf)) * 3 / 2
+	if size >= 0 {
+		want = min(int64(cap(buf))*8, size+maxTagSize)
+	}
+	return append(make([]byte, 0, want), buf...)
+}
+
+// readAuthenticated returns the optional authAttrs as the tag covers them: with the tag of SET OF (RFC 5083 section 2.2).
+func (m *message) readAuthenticated() ([]byte, error) {
+	ok, err := m.next(tagContext1 | constructed)
+	if err != nil || !ok {
+		return nil, err
+	}
+	attrs, err := m.element(maxElement, "authenticated attributes")
+	if err != nil {
+		return nil, err
+	}
+	attrs[0] = tagSet
+	return attrs, nil
+}
+
+// readTag reads the mac, whose length must be the one announced (RFC 5084 section 3.2).
+func (m *message) readTag() ([]byte, error) {
+	der, err := m.element(128, "message authentication code")
+	if err != nil {
+		return nil, err
+	}
+	var tag cryptobyte.String
+	if s := cryptobyte.String(der); !s.ReadASN1(&tag, cryptobyte_asn1.OCTET_STRING) {
+		return nil, syntaxError("message authentication code")
+	}
+	if len(tag) != m.tagSize {
+		return nil, syntaxError("message authentication code of %d bytes instead of %d", len(tag), m.tagSize)
+	}
+	return tag, nil
+}

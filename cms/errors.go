@@ -1,0 +1,45 @@
+package cms
+
+import (
+	"errors"
+	"fmt"
+)
+
+var (
+	// ErrDecrypt is the one answer to every decryption failure that depends on a secret: wrong key, damaged key
+	// block, wrong padding, wrong tag.
+	ErrDecrypt = errors.New("message cannot be decrypted: the key does not fit or the message was altered")
+	// ErrNoRecipient means that none of the message's recipients is one of the given identities. Anybody can see that.
+	ErrNoRecipient = errors.New("message is not encrypted for any of the given identities")
+	// ErrSyntax means that the bytes are not the message they should be: damaged, cut short, or beyond a limit.
+	ErrSyntax = errors.New("malformed CMS message")
+	// ErrUnsupported means that the message is well-formed but uses an algorithm or form that is not accepted.
+	ErrUnsupported = errors.New("unsupported CMS message")
+	// ErrNotSignedData means that the bytes are not a ContentInfo of type SignedData.
+	ErrNotSignedData = errors.New("not a CMS SignedData")
+	// ErrTooLarge means that the content is longer than the caller's limit.
+	ErrTooLarge = errors.New("content is larger than the limit")
+	// ErrNoRecipients means that Encrypt was called without a recipient: nobody could read the message.
+	ErrNoRecipients = errors.New("encrypt: no recipients given, nobody could read the message")
+)
+
+// RecipientError says which recipient's certificate cannot be encrypted to, and why.
+type RecipientError struct {
+	// Index of the certificate in the recipients given to Encrypt.
+	Index int
+	Err   error
+}
+
+func (e *RecipientError) Error() string {
+	return fmt.Sprintf("encrypt content key for recipient %d: %v", e.Index+1, e.Err)
+}
+
+func (e *RecipientError) Unwrap() error { return e.Err }
+
+func syntaxError(format string, args ...any) error {
+	return fmt.Errorf("%w: %w", ErrSyntax, fmt.Errorf(format, args...))
+}
+
+func unsupported(format string, args ...any) error {
+	return fmt.Errorf("%w: %w", ErrUnsupported, fmt.Errorf(format, args...))
+}
