@@ -27,6 +27,7 @@ const (
 // Negotiate flags (MS-NLMP section 2.2.2.5).
 const (
 	flagUnicode          = 1 << 0
+	flagOEM              = 1 << 1
 	flagRequestTarget    = 1 << 2
 	flagNTLM             = 1 << 9
 	flagAlwaysSign       = 1 << 15
@@ -102,12 +103,13 @@ func (s *ntlmServer) challenge(c *connection, negotiate []byte) []byte {
 		return nil
 	}
 	asked := binary.LittleEndian.Uint32(negotiate[12:])
-	if asked&flagUnicode == 0 {
-		return nil
+	encoding, name := uint32(flagUnicode), utf16LE(s.domain)
+	if asked&flagUnicode == 0 { // curl asks for the OEM character set
+		encoding, name = flagOEM, []byte(s.domain)
 	}
-	flags := uint32(flagUnicode | flagRequestTarget | flagNTLM | flagAlwaysSign | flagTargetTypeDomain | flagExtendedSecurity | flagTargetInfo | flagVersion)
+	flags := encoding | uint32(flagRequestTarget | flagNTLM | flagAlwaysSign | flagTargetTypeDomain | flagExtendedSecurity | flagTargetInfo | flagVersion)
 	flags |= asked & (flag128 | flag56 | flagKeyExchange)
-	name, info := utf16LE(s.domain), s.targetInfo()
+	info := s.targetInfo()
 	const header = 56
 	m := append([]byte(nil), ntlmSignature...)
 	m = binary.LittleEndian.AppendUint32(m, ntlmChallenge)
@@ -225,9 +227,6 @@ func parseAuthenticate(b []byte) (*authenticateMessage, error) {
 		return nil, errNTLM
 	}
 	m := &authenticateMessage{flags: binary.LittleEndian.Uint32(b[60:])}
-	if m.flags&flagUnicode == 0 {
-		return nil, errNTLM
-	}
 	var domain, user []byte
 	for at, into := range map[int]*[]byte{20: &m.ntResponse, 28: &domain, 36: &user, 52: &m.sessionKey} {
 		field, err := payload(b, at)
@@ -235,6 +234,10 @@ func parseAuthenticate(b []byte) (*authenticateMessage, error) {
 			return nil, err
 		}
 		*into = field
+	}
+	if m.flags&flagUnicode == 0 {
+		m.domain, m.user = string(domain), string(user)
+		return m, nil
 	}
 	var err1, err2 error
 	m.domain, err1 = fromUTF16LE(domain)
