@@ -11,6 +11,7 @@ import (
 // Limits of what is read besides content.
 const (
 	maxDepth     = 32
+	maxSmall     = 128      // a version, an object identifier
 	maxElement   = 1 << 20  // one RecipientInfo or SignerInfo, one set of attributes
 	readOverhead = 16 << 20 // everything around the content
 	readBuffer   = 32 << 10
@@ -203,11 +204,11 @@ func (b *reader) skip() error { return b.scan(discard{}) }
 func (b *reader) element(limit int, what string) ([]byte, error) {
 	c := capture{limit: limit}
 	if err := b.scan(&c); err != nil {
-		return nil, fmt.Errorf("%s: %w", what, err)
+		return nil, within(what, err)
 	}
 	der, err := toDER(c.buf)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", what, err)
+		return nil, within(what, err)
 	}
 	return der, nil
 }

@@ -56,21 +56,7 @@ func Decrypt(r io.Reader, identities []Identity, opts *DecryptOptions) (*Decrypt
 	if opts == nil {
 		opts = &DecryptOptions{}
 	}
-	limit := opts.maxContent()
-	// Content in chunks of one byte takes three times its size.
-	b := newReader(r, 4*limit+readOverhead)
-	m := &message{reader: b, identities: identities, opts: opts}
-	if err := m.readHeader(); err != nil {
-		return nil, err
-	}
-	content, err := b.octets(tagContext0, limit, "encrypted content")
-	if err != nil {
-		return nil, err
-	}
-	if m.cipher.AEAD() {
-		return m.decryptAEAD(content)
-	}
-	return m.decryptCBC(content)
+	return newMessage(r, identities, opts).decrypt()
 }
 
 // message is an envelope while it is read.
@@ -84,6 +70,25 @@ type message struct {
 	cipher      Cipher
 	iv          []byte // or nonce
 	tagSize     int
+}
+
+func newMessage(r io.Reader, identities []Identity, opts *DecryptOptions) *message {
+	// Content in chunks of one byte takes three times its size.
+	return &message{reader: newReader(r, 4*opts.maxContent()+readOverhead), identities: identities, opts: opts}
+}
+
+func (m *message) decrypt() (*Decrypted, error) {
+	if err := m.readHeader(); err != nil {
+		return nil, err
+	}
+	content, err := m.octets(tagContext0, m.opts.maxContent(), "encrypted content")
+	if err != nil {
+		return nil, err
+	}
+	if m.cipher.AEAD() {
+		return m.decryptAEAD(content)
+	}
+	return m.decryptCBC(content)
 }
 
 // readHeader reads everything before the encrypted content.
@@ -101,7 +106,7 @@ func (m *message) readHeader() error {
 	if err := m.enter(tagSequence, "EnvelopedData"); err != nil {
 		return err
 	}
-	if _, err := m.element(maxHeaderLength, "version"); err != nil {
+	if _, err := m.element(maxSmall, "version"); err != nil {
 		return err
 	}
 	if hasOriginator, err := m.next(tagContext0 | constructed); err != nil {
@@ -130,7 +135,7 @@ func (b *reader) readContentInfo() (asn1.ObjectIdentifier, error) {
 }
 
 func (b *reader) oid(what string) (asn1.ObjectIdentifier, error) {
-	der, err := b.element(128, what)
+	der, err := b.element(maxSmall, what)
 	if err != nil {
 		return nil, err
 	}
@@ -242,7 +247,7 @@ func (m *message) readParameters(s cryptobyte.String) error {
 	}
 	m.tagSize = defaultTagSize
 	if !s.ReadASN1(&seq, cryptobyte_asn1.SEQUENCE) || !s.Empty() || !seq.ReadASN1(&iv, cryptobyte_asn1.OCTET_STRING) ||
-		!seq.ReadOptionalASN1Integer(&m.tagSize, cryptobyte_asn1.INTEGER, defaultTagSize) || !seq.Empty() {
+		(!seq.Empty() && !seq.ReadASN1Integer(&m.tagSize)) || !seq.Empty() {
 		return syntaxError("parameters of %v", m.cipher)
 	}
 	m.iv = iv
@@ -428,7 +433,7 @@ func (m *message) readAuthenticated() ([]byte, error) {
 
 // readTag reads the mac, whose length must be the one announced (RFC 5084 section 3.2).
 func (m *message) readTag() ([]byte, error) {
-	der, err := m.element(128, "message authentication code")
+	der, err := m.element(maxSmall, "message authentication code")
 	if err != nil {
 		return nil, err
 	}

@@ -36,10 +36,24 @@ func (e *RecipientError) Error() string {
 
 func (e *RecipientError) Unwrap() error { return e.Err }
 
+// fault is an ErrSyntax with a sentence.
+type fault struct{ text string }
+
+func (f *fault) Error() string { return ErrSyntax.Error() + ": " + f.text }
+func (f *fault) Unwrap() error { return ErrSyntax }
+
 func syntaxError(format string, args ...any) error {
-	return fmt.Errorf("%w: %w", ErrSyntax, fmt.Errorf(format, args...))
+	return &fault{fmt.Sprintf(format, args...)}
+}
+
+// within says in which part of the message a fault is; other errors stay as they are.
+func within(what string, err error) error {
+	if f := (*fault)(nil); errors.As(err, &f) {
+		return syntaxError("%s: %s", what, f.text)
+	}
+	return err
 }
 
 func unsupported(format string, args ...any) error {
-	return fmt.Errorf("%w: %w", ErrUnsupported, fmt.Errorf(format, args...))
+	return fmt.Errorf("%w: "+format, append([]any{ErrUnsupported}, args...)...)
 }
