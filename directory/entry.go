@@ -1,6 +1,9 @@
 package directory
 
-import "time"
+import (
+	"crypto/sha256"
+	"time"
+)
 
 // Entry is one person, contact or group of the address book, as it is kept: one canonical record, its certificates
 // decoded. No verdict is in it; whether a certificate may be used is for package trust to say, at the time of use.
@@ -8,7 +11,10 @@ type Entry struct {
 	// Primary identifies the entry.
 	Primary Address `json:"primary"`
 	// Addresses are the addresses proven to belong to the entry: Primary first, then the others in order.
-	Addresses   []Address `json:"addresses"`
+	Addresses []Address `json:"addresses"`
+	// Claimed are further addresses that certificates of the entry name, certificates which also name one of Addresses.
+	// They are as good as that certificate: only with a trusted chain, and never against an entry that lists the address.
+	Claimed     []Address `json:"claimed,omitempty"`
 	DisplayName string    `json:"displayName,omitempty"`
 	GivenName   string    `json:"givenName,omitempty"`
 	Surname     string    `json:"surname,omitempty"`
@@ -23,8 +29,12 @@ type Entry struct {
 	Undecodable []Undecodable `json:"undecodable,omitempty"`
 	// Changed is when this content was first seen.
 	Changed time.Time `json:"changed"`
-	// Missing is when a complete run first did not find the entry any more; zero while it is found.
-	Missing time.Time `json:"missing,omitzero"`
+	// Missing is when a complete run first did not find the entry any more; zero while it is found. LastSeen is then the
+	// start of the last run that did find it.
+	Missing  time.Time `json:"missing,omitzero"`
+	LastSeen time.Time `json:"lastSeen,omitzero"`
+	// Digest identifies the record that the entry was decoded from.
+	Digest [sha256.Size]byte `json:"-"`
 }
 
 // UserCertificate is one certificate of an entry and where it was found.
@@ -64,4 +74,7 @@ type Sighting struct {
 	Entry Entry
 	// Seen is when the server last confirmed the entry: the start of the last finished run that found it.
 	Seen time.Time
+	// Claimed reports that the address which was looked up is only among Entry.Claimed: a certificate names it, the
+	// directory does not list it.
+	Claimed bool
 }

@@ -1,0 +1,58 @@
+# Targets: demo, test, interop, fuzz, bench, generate, install. README.md says what each is for.
+GO         ?= go
+STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
+VERSION    ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS     = -X main.version=$(VERSION)
+PREFIX     ?= /usr/local
+FUZZTIME   ?= 1m
+
+.PHONY: all build demo test gates interop fuzz bench generate install clean
+
+all: build
+
+build:
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/galsyncd ./cmd/galsyncd
+	$(GO) build -trimpath -o bin/exchangesim ./cmd/exchangesim
+
+demo: build
+	@scripts/demo bin
+
+test:
+	@scripts/peers openssl gpgsm nss xmllint curl mandoc
+	@$(MAKE) --no-print-directory gates
+	$(GO) test -race -timeout 9m ./...
+
+# The quality gates: each prints what is wrong and fails.
+gates:
+	@out=$$(gofmt -l .); test -z "$$out" || { echo "gofmt would change:"; echo "$$out"; exit 1; }
+	$(GO) vet ./...
+	$(GO) run $(STATICCHECK) ./...
+	$(GO) mod tidy -diff
+	@$(MAKE) --no-print-directory generate >/dev/null
+	@git diff --exit-code --stat -- man || { echo "generated files were not current; commit them"; exit 1; }
+	@mandoc -T lint -W warning man/*.[1-8] 2>/dev/null || ! command -v mandoc >/dev/null || { mandoc -T lint -W warning man/*.[1-8]; exit 1; }
+
+# Heavier peers. Each is a tagged test that installs nothing by itself.
+interop:
+	@scripts/peers openssl gpgsm nss
+	$(GO) test -count=1 -timeout 25m -tags interop -run 'Interop' ./cms/... ./smime/...
+
+# Every fuzz target of the module, FUZZTIME each.
+fuzz:
+	@scripts/fuzz $(FUZZTIME)
+
+bench: build
+	@scripts/bench bin
+
+generate:
+	$(GO) run ./cmd/galsyncd docs man
+
+install: build
+	install -D -m 0755 bin/galsyncd $(DESTDIR)$(PREFIX)/bin/galsyncd
+	install -D -m 0644 systemd/galsyncd.service $(DESTDIR)$(PREFIX)/lib/systemd/system/galsyncd.service
+	install -D -m 0644 systemd/user/galsyncd.service $(DESTDIR)$(PREFIX)/lib/systemd/user/galsyncd.service
+	install -D -m 0644 systemd/galsyncd.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/galsyncd.conf
+	for page in man/*.[1-8]; do install -D -m 0644 $$page $(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/$${page##*/} || exit 1; done
+
+clean:
+	rm -rf bin

@@ -1,0 +1,209 @@
+package cache
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"slices"
+	"strings"
+
+	"github.com/galsyncd/galsyncd/directory"
+	"github.com/galsyncd/galsyncd/internal/mailaddr"
+)
+
+// ErrNotFound reports that nothing in the cache matches.
+var ErrNotFound = errors.New("not in the cache")
+
+// maxSightings bounds the entries that may claim one address; more than two are ambiguous already.
+const maxSightings = 16
+
+// Lookup returns the entries that the address belongs to: those that list it first, then those of which only a
+// certificate names it. None is not an error.
+func (c *Cache) Lookup(ctx context.Context, address directory.Address) (found []directory.Sighting, err error) {
+	err = c.view(ctx, func(tx *transaction) error {
+		history, err := directory.ReadHistory(tx)
+		if err != nil {
+			return err
+		}
+		prefix := append([]byte(address), 0)
+		return tx.prefixed(bucketAddresses, prefix, func(k, v []byte) (bool, error) {
+			e, err := tx.Entry(directory.Address(k[len(prefix):]))
+			if err != nil {
+				return false, damagedIndex(err)
+			}
+			found = append(found, directory.Sighting{Entry: e, Seen: history.Seen(e), Claimed: bytes.Equal(v, markClaimed)})
+			return len(found) < maxSightings, nil
+		})
+	})
+	slices.SortStableFunc(found, func(a, b directory.Sighting) int { return cmp.Compare(boolInt(a.Claimed), boolInt(b.Claimed)) })
+	return found, err
+}
+
+func sha256Of(b []byte) [32]byte { return sha256.Sum256(b) }
+
+func boolInt(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+func damagedIndex(err error) error {
+	if errors.Is(err, directory.ErrNoEntry) {
+		return errors.Join(ErrDamaged, errors.New("an index names an entry that is gone"))
+	}
+	return err
+}
+
+// view is View for reading here; it respects the end of the context before it starts.
+func (c *Cache) view(ctx context.Context, f func(*transaction) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return c.View(func(tx directory.Tx) error { return f(tx.(*transaction)) })
+}
+
+// Certificate returns the DER of a certificate that an entry has, by its SHA-256, and the primary addresses of the entries
+// that have it. ErrNotFound when there is none.
+func (c *Cache) Certificate(ctx context.Context, sum [32]byte) (der []byte, owners []directory.Address, err error) {
+	err = c.view(ctx, func(tx *transaction) error {
+		err := tx.prefixed(bucketCertificates, sum[:], func(k, _ []byte) (bool, error) {
+			owners = append(owners, directory.Address(k[len(sum):]))
+			return len(owners) < maxSightings, nil
+		})
+		if err != nil {
+			return err
+		}
+		if len(owners) == 0 {
+			der, err = tx.intermediate(sum)
+			if errors.Is(err, ErrDamaged) && tx.bucket(bucketIntermediates).Get(sum[:]) == nil {
+				return ErrNotFound
+			}
+			return err
+		}
+		e, err := tx.Entry(owners[0])
+		if err != nil {
+			return damagedIndex(err)
+		}
+		for _, cert := range e.Certificates {
+			if sha256Of(cert.Raw) == sum {
+				der = cert.Raw
+			}
+		}
+		return nil
+	})
+	return der, owners, err
+}
+
+// Search completes text: it returns up to limit entries in which every word of text begins a word of a name, the alias
+// or the address. Case and accents do not matter. Names that begin with the text come first, then by name. Entries that
+// the last run did not find are left out.
+func (c *Cache) Search(ctx context.Context, text string, limit int) (found []directory.Entry, err error) {
+	wanted := strings.FieldsFunc(mailaddr.Fold(text), func(r rune) bool { return r == ' ' || r == ',' || r == '\t' })
+	if len(wanted) == 0 || limit <= 0 {
+		return nil, nil
+	}
+	wanted = wanted[:min(len(wanted), 8)]
+	err = c.view(ctx, func(tx *transaction) error {
+		candidates, err := tx.matching(wanted)
+		if err != nil {
+			return err
+		}
+		for _, primary := range candidates {
+			e, err := tx.Entry(primary)
+			if err != nil {
+				return damagedIndex(err)
+			}
+			if e.Missing.IsZero() {
+				found = append(found, e)
+			}
+		}
+		return nil
+	})
+	slices.SortFunc(found, func(a, b directory.Entry) int {
+		return cmp.Or(cmp.Compare(rank(a, wanted[0]), rank(b, wanted[0])), cmp.Compare(mailaddr.Fold(a.DisplayName), mailaddr.Fold(b.DisplayName)),
+			cmp.Compare(a.Primary, b.Primary))
+	})
+	return found[:min(len(found), limit)], err
+}
+
+// Bounds of one search: keys looked at per word, and entries read to be ranked.
+const (
+	maxKeysPerWord = 20_000
+	maxRanked      = 400
+)
+
+// matching returns the primary addresses that have, for each wanted text, a word that begins with it.
+func (t *transaction) matching(wanted []string) ([]directory.Address, error) {
+	// The longest text is the rarest as a rule: it makes the candidates, the others sieve them.
+	wanted = slices.Clone(wanted)
+	slices.SortStableFunc(wanted, func(a, b string) int { return cmp.Compare(len(b), len(a)) })
+	var candidates []directory.Address
+	for i, w := range wanted {
+		hits := map[directory.Address]bool{}
+		var order []directory.Address
+		n := 0
+		err := t.prefixed(bucketWords, []byte(w), func(k, _ []byte) (bool, error) {
+			_, primary, _ := bytes.Cut(k, []byte{0})
+			if a := directory.Address(primary); !hits[a] {
+				hits[a] = true
+				order = append(order, a)
+			}
+			n++
+			return n < maxKeysPerWord, nil
+		})
+		if err != nil {
+			return nil, err
+		}
+		if i == 0 {
+			candidates = order
+			continue
+		}
+		candidates = slices.DeleteFunc(candidates, func(a directory.Address) bool { return !hits[a] })
+	}
+	return candidates[:min(len(candidates), maxRanked)], nil
+}
+
+// rank puts first names first, then surnames, then what only the address or another word matches.
+func rank(e directory.Entry, text string) int {
+	for i, name := range []string{e.GivenName, e.DisplayName, e.Surname} {
+		if strings.HasPrefix(mailaddr.Fold(name), text) {
+			return i
+		}
+	}
+	return 3
+}
+
+// History returns what the cache remembers about earlier runs.
+func (c *Cache) History(ctx context.Context) (h directory.History, entries, certified int, err error) {
+	err = c.view(ctx, func(tx *transaction) error {
+		if h, err = directory.ReadHistory(tx); err != nil {
+			return err
+		}
+		entries, certified, err = tx.Totals()
+		return err
+	})
+	return h, entries, certified, err
+}
+
+// Each calls f for every entry, in order of primary address, in one snapshot. It stops at the first error of f.
+func (c *Cache) Each(ctx context.Context, f func(directory.Sighting) error) error {
+	return c.view(ctx, func(tx *transaction) error {
+		history, err := directory.ReadHistory(tx)
+		if err != nil {
+			return err
+		}
+		return tx.prefixed(bucketEntries, nil, func(_, v []byte) (bool, error) {
+			e, err := decodeRecord(v, tx.intermediate)
+			if err == nil {
+				err = ctx.Err()
+			}
+			if err == nil {
+				err = f(directory.Sighting{Entry: e, Seen: history.Seen(e)})
+			}
+			return true, err
+		})
+	})
+}

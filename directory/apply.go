@@ -1,0 +1,251 @@
+package directory
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// news is what an answer changes.
+type news struct {
+	found []Record  // new, changed or back again
+	lost  []Address // not found where they must be
+}
+
+// store brings the store in line with the answer to a leaf. whole says that the answer holds everything there is below
+// prefix: then entries whose primary address is there and that were not found are lost.
+func (r *run) store(prefix string, records []Record, whole bool) error {
+	var n news
+	err := r.sync.Store.View(func(tx Tx) (err error) {
+		n, err = compare(tx, prefix, records, whole)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for _, rec := range n.found {
+		r.partition.learn(rec.Addresses)
+	}
+	if len(n.found)+len(n.lost) == 0 {
+		if whole {
+			return r.advance(prefix)
+		}
+		return nil
+	}
+	return r.sync.Store.Update(func(tx Tx) error {
+		if err := r.apply(tx, n); err != nil {
+			return err
+		}
+		if whole {
+			r.state.Cursor = prefix
+		}
+		return r.save(tx)
+	})
+}
+
+func compare(tx Tx, prefix string, records []Record, whole bool) (news, error) {
+	var n news
+	here := make(map[Address]bool, len(records))
+	for _, rec := range records {
+		if here[rec.Primary] {
+			continue
+		}
+		here[rec.Primary] = true
+		known, missing, err := tx.Digest(rec.Primary)
+		if err != nil && !errors.Is(err, ErrNoEntry) {
+			return n, err
+		}
+		if err != nil || missing || known != digest(rec) {
+			n.found = append(n.found, rec)
+		}
+	}
+	if !whole {
+		return n, nil
+	}
+	primaries, err := tx.Primaries(prefix)
+	for _, p := range primaries {
+		if !here[p] {
+			n.lost = append(n.lost, p)
+		}
+	}
+	return n, err
+}
+
+func (r *run) apply(tx Tx, n news) error {
+	now := r.sync.now()
+	for _, rec := range n.found {
+		if err := r.put(tx, rec, now); err != nil {
+			return fmt.Errorf("store %s: %w", rec.Primary, err)
+		}
+	}
+	for _, p := range n.lost {
+		if err := tx.PutLoss(Loss{Primary: p}); err != nil {
+			return fmt.Errorf("note %s as not found: %w", p, err)
+		}
+	}
+	return nil
+}
+
+// put stores a record, or holds it back when it would take away a usable certificate.
+func (r *run) put(tx Tx, rec Record, now time.Time) error {
+	entry := Decode(rec)
+	entry.Digest, entry.Changed = digest(rec), now
+	old, err := tx.Entry(rec.Primary)
+	switch {
+	case errors.Is(err, ErrNoEntry):
+		r.state.Report.Added++
+		return tx.PutEntry(entry)
+	case err != nil:
+		return err
+	case usable(old, now) && !usable(entry, now):
+		return tx.PutLoss(Loss{Primary: rec.Primary, Entry: &entry})
+	}
+	if old.Digest == entry.Digest {
+		entry.Changed = old.Changed // it was only missing
+	} else {
+		r.state.Report.Changed++
+	}
+	return tx.PutEntry(entry)
+}
+
+// usable reports that an entry has a certificate that could be encrypted to now, as far as the certificate itself tells.
+// Trust is not asked: the guard must not depend on settings.
+func usable(e Entry, now time.Time) bool {
+	return slices.ContainsFunc(e.Certificates, func(c UserCertificate) bool {
+		cert, err := x509.ParseCertificate(c.Raw)
+		if err != nil || now.Before(cert.NotBefore) || now.After(cert.NotAfter) {
+			return false
+		}
+		return cert.KeyUsage == 0 || cert.KeyUsage&(x509.KeyUsageKeyEncipherment|x509.KeyUsageKeyAgreement) != 0
+	})
+}
+
+// finish judges and applies the losses of a whole walk.
+func (r *run) finish(ctx context.Context) error {
+	if !r.state.Applying {
+		guarded, err := r.guard()
+		if err != nil {
+			return fmt.Errorf("weigh what is lost: %w", err)
+		}
+		if guarded {
+			r.state.Report.Outcome = Guarded
+			return r.sync.Store.Update(func(tx Tx) error { return tx.ClearLosses() })
+		}
+	}
+	if err := r.applyLosses(ctx); err != nil {
+		return fmt.Errorf("apply what is lost: %w", err)
+	}
+	r.state.Report.Outcome = Complete
+	if len(r.state.Report.Gaps) > 0 {
+		r.state.Report.Outcome = Incomplete
+	}
+	rep := &r.state.Report
+	if rep.Added+rep.Changed+rep.Removed == 0 {
+		return nil
+	}
+	return r.sync.Store.Update(func(tx Tx) error { return tx.Sweep() })
+}
+
+// guard reports whether so much is lost that the server is not to be believed. When not, the state says so in the same
+// transaction, so that a crash does not ask again half way.
+func (r *run) guard() (guarded bool, err error) {
+	err = r.sync.Store.Update(func(tx Tx) error {
+		if err := r.dropGapLosses(tx); err != nil {
+			return err
+		}
+		entries, certified, err := tx.Totals()
+		if err != nil {
+			return err
+		}
+		lost, uncertified, err := tx.CountLosses()
+		if err != nil {
+			return err
+		}
+		if lost > r.allowed(entries) || uncertified > r.allowed(certified) {
+			guarded = true
+			r.state.Report.HeldLost, r.state.Report.HeldUncertified = lost, uncertified
+			return nil
+		}
+		r.state.Applying = true
+		return r.save(tx)
+	})
+	return guarded, err
+}
+
+// allowed is how many of n one run may lose.
+func (r *run) allowed(n int) int {
+	share := r.sync.MaxRemovals
+	if share == 0 {
+		share = 0.2
+	}
+	return max(1, int(share*float64(n)))
+}
+
+// dropGapLosses forgets losses below prefixes that turned out not to be answered in full.
+func (r *run) dropGapLosses(tx Tx) error {
+	if len(r.state.Report.Gaps) == 0 {
+		return nil
+	}
+	var drop []Address
+	err := tx.Losses(-1, func(l Loss) error {
+		if slices.ContainsFunc(r.state.Report.Gaps, func(g string) bool { return strings.HasPrefix(string(l.Primary), g) }) {
+			drop = append(drop, l.Primary)
+		}
+		return nil
+	})
+	for _, p := range drop {
+		err = errors.Join(err, tx.DeleteLoss(p))
+	}
+	return err
+}
+
+// applyLosses applies them in batches; each is applied and forgotten in one transaction.
+func (r *run) applyLosses(ctx context.Context) error {
+	const batch = 500
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		var losses []Loss
+		err := r.sync.Store.Update(func(tx Tx) error {
+			err := tx.Losses(batch, func(l Loss) error {
+				losses = append(losses, l)
+				return nil
+			})
+			for _, l := range losses {
+				err = errors.Join(err, r.lose(tx, l), tx.DeleteLoss(l.Primary))
+			}
+			return errors.Join(err, r.state.save(tx))
+		})
+		if err != nil || len(losses) == 0 {
+			return err
+		}
+	}
+}
+
+// lose applies one loss: an entry that is not found is marked at first and removed the second time.
+func (r *run) lose(tx Tx, l Loss) error {
+	if l.Entry != nil {
+		r.state.Report.Changed++
+		return tx.PutEntry(*l.Entry)
+	}
+	entry, err := tx.Entry(l.Primary)
+	if errors.Is(err, ErrNoEntry) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if !entry.Missing.IsZero() {
+		r.state.Report.Removed++
+		return tx.DeleteEntry(l.Primary)
+	}
+	r.state.Report.Missing++
+	entry.LastSeen = r.history.Seen(entry)
+	entry.Missing = r.state.Started
+	return tx.PutEntry(entry)
+}

@@ -1,0 +1,156 @@
+package directory
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+)
+
+// Outcome is how a run ended.
+type Outcome string
+
+// Outcomes of a run.
+const (
+	// Complete: the whole address book was seen and the differences were applied.
+	Complete Outcome = "complete"
+	// Incomplete: as Complete, but some prefixes could not be answered in full; entries there were not aged.
+	Incomplete Outcome = "incomplete"
+	// Guarded: the whole address book was seen, and so much was missing from it that nothing was aged or removed.
+	Guarded Outcome = "guarded"
+	// Failed: the server gave no usable answer. What was found is kept, nothing was aged; the next run goes on from there.
+	Failed Outcome = "failed"
+	// Stopped: as Failed, because the run was asked to stop.
+	Stopped Outcome = "stopped"
+)
+
+// Report is the result of a run, over all its parts when it was resumed.
+type Report struct {
+	Outcome Outcome       `json:"outcome"`
+	Started time.Time     `json:"started"`
+	Ended   time.Time     `json:"ended"`
+	Elapsed time.Duration `json:"-"`
+	// Requests are the searches asked, retries included; Records the records in their answers.
+	Requests int `json:"requests"`
+	Records  int `json:"records"`
+	// Entries are in the store at the end, Certified those of them with at least one certificate.
+	Entries   int `json:"entries"`
+	Certified int `json:"certified"`
+	Added     int `json:"added"`
+	Changed   int `json:"changed"`
+	// Missing entries were not found by this run and wait for the next complete one; Removed ones were not found twice.
+	Missing int `json:"missing"`
+	Removed int `json:"removed"`
+	// HeldLost and HeldUncertified say, after a guarded run, how many entries would have been lost, and how many would have
+	// lost their last usable certificate.
+	HeldLost        int `json:"heldLost,omitempty"`
+	HeldUncertified int `json:"heldUncertified,omitempty"`
+	// Gaps are prefixes that the server did not answer in full, Refused those it does not search for.
+	Gaps    []string `json:"gaps,omitempty"`
+	Refused []string `json:"refused,omitempty"`
+}
+
+// Progress is where a run stands.
+type Progress struct {
+	Started time.Time
+	// Prefix is being asked.
+	Prefix string
+	// Requests and Records so far; Entries in the store when the run began.
+	Requests, Records, Entries int
+	// Fraction of the address book, by an estimate, that has been seen: 0 to 1.
+	Fraction float64
+	// End is estimated from the pace so far; zero while there is too little to tell.
+	End time.Time
+}
+
+// History is what a store remembers about earlier runs. The zero value: there was none.
+type History struct {
+	// Number of the last run that finished (complete or incomplete) and when it started. Entries not marked missing were
+	// seen by it.
+	Number   int       `json:"number"`
+	Finished time.Time `json:"finished,omitzero"`
+	// Gaps of that run: entries there were not confirmed by it.
+	Gaps []string `json:"gaps,omitempty"`
+	// Last is the report of the last run of any outcome, Error and Hint say why it failed.
+	Last  *Report `json:"last,omitempty"`
+	Error string  `json:"error,omitempty"`
+	Hint  string  `json:"hint,omitempty"`
+	// Source is the name of the source of that run.
+	Source string `json:"source,omitempty"`
+}
+
+// Seen says when the server last confirmed an entry.
+func (h History) Seen(e Entry) time.Time {
+	if !e.Missing.IsZero() {
+		return e.LastSeen
+	}
+	for _, gap := range h.Gaps {
+		if len(e.Primary) >= len(gap) && string(e.Primary[:len(gap)]) == gap {
+			return e.Changed
+		}
+	}
+	if e.Changed.After(h.Finished) {
+		return e.Changed
+	}
+	return h.Finished
+}
+
+const historyKey = "walk/history"
+
+// ReadHistory returns what the store remembers about earlier runs.
+func ReadHistory(tx Tx) (History, error) {
+	var h History
+	b, err := tx.State(historyKey)
+	if err != nil || b == nil {
+		return h, err
+	}
+	if err := json.Unmarshal(b, &h); err != nil {
+		return h, fmt.Errorf("read history of runs: %w", err)
+	}
+	return h, nil
+}
+
+func (h History) save(tx Tx) error {
+	b, err := json.Marshal(h)
+	if err != nil {
+		return err
+	}
+	return tx.SetState(historyKey, b)
+}
+
+// state is a run in progress, stored so that it can be resumed.
+type state struct {
+	Number  int       `json:"number"`
+	Started time.Time `json:"started"`
+	Source  string    `json:"source"`
+	// Full asks every leaf, also empty ones that are not due.
+	Full bool `json:"full,omitempty"`
+	// Cursor is the last leaf that is done; the walk goes in byte order.
+	Cursor string `json:"cursor"`
+	// Applying: the walk is over and the guard let the losses pass.
+	Applying bool `json:"applying,omitempty"`
+	// Elapsed is the working time of earlier parts.
+	Elapsed time.Duration `json:"elapsed,omitempty"`
+	Report  Report        `json:"report"`
+}
+
+const stateKey = "walk/run"
+
+func loadState(tx Tx) (*state, error) {
+	b, err := tx.State(stateKey)
+	if err != nil || b == nil {
+		return nil, err
+	}
+	s := &state{}
+	if err := json.Unmarshal(b, s); err != nil {
+		return nil, fmt.Errorf("read interrupted run: %w", err)
+	}
+	return s, nil
+}
+
+func (s *state) save(tx Tx) error {
+	b, err := json.Marshal(s)
+	if err != nil {
+		return err
+	}
+	return tx.SetState(stateKey, b)
+}

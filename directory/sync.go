@@ -1,0 +1,175 @@
+package directory
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+	"golang.org/x/time/rate"
+)
+
+// Sync keeps a Store true to a Source. One Run at a time.
+type Sync struct {
+	Source Source
+	Store  Store
+	// RequestsPerSecond bounds the load on the server; zero means no bound.
+	RequestsPerSecond float64
+	// MaxRemovals is the share of entries (0 to 1) that one run may lose. When more are missing, or more would lose their
+	// last usable certificate, the run removes nothing: see Guarded. One entry may always go. Zero means 0.2.
+	MaxRemovals float64
+	// EmptyPeriod is the number of runs within which every part of the address book that was empty so far is asked again:
+	// a new entry in such a part is found after at most that many runs, and after three times as many when its address
+	// has one of the characters !#$%*/=?^`{|}~ there. Zero means 10.
+	EmptyPeriod int
+	// ResumeWithin is how old an interrupted run may be to be resumed; zero means 48 hours.
+	ResumeWithin time.Duration
+	// Now is the clock; nil means time.Now.
+	Now func() time.Time
+	// Progress, when set, is called after every answer, from the goroutine of Run.
+	Progress func(Progress)
+	// Logger, when set, gets one line per retry, split and outcome.
+	Logger *slog.Logger
+}
+
+// Retrying one question: a pause that grows, and an end. A server that wants a longer pause ends the run; it is resumed
+// by the schedule.
+const (
+	maxTries = 5
+	maxPause = 5 * time.Minute
+)
+
+// Run enumerates the source and applies the differences. It resumes an interrupted run of the same source, unless full is
+// set: then it starts anew and asks every part of the address book, also those known to be empty.
+//
+// What is found is stored at once. What is lost (an entry that is no longer there, an entry without the usable
+// certificate it had) is held back until the walk is over, and applied only when the guard lets it pass; an entry goes
+// after the second run that did not find it. On an error nothing is lost, the error is that of the source, wrapped, and
+// the report tells how far the run came.
+func (s *Sync) Run(ctx context.Context, full bool) (Report, error) {
+	r, err := s.begin(full)
+	if err != nil {
+		return Report{Outcome: Failed}, err
+	}
+	err = r.walk(ctx)
+	if err == nil {
+		err = r.finish(ctx)
+	}
+	return r.conclude(ctx, err)
+}
+
+func (s *Sync) now() time.Time {
+	if s.Now != nil {
+		return s.Now()
+	}
+	return time.Now()
+}
+
+func (s *Sync) log() *slog.Logger {
+	if s.Logger != nil {
+		return s.Logger
+	}
+	return slog.New(slog.DiscardHandler)
+}
+
+// begin loads what is stored and decides between resuming and starting.
+func (s *Sync) begin(full bool) (*run, error) {
+	r := &run{sync: s, began: s.now(), seen: map[Address]struct{}{}, pause: backoff.NewExponentialBackOff()}
+	r.pause.InitialInterval, r.pause.MaxInterval = time.Second, time.Minute
+	if s.RequestsPerSecond > 0 {
+		r.limit = rate.NewLimiter(rate.Limit(s.RequestsPerSecond), 1)
+	}
+	err := s.Store.Update(func(tx Tx) (err error) {
+		if r.history, err = ReadHistory(tx); err != nil {
+			return err
+		}
+		if r.partition, err = loadPartition(tx); err != nil {
+			return err
+		}
+		if r.entries, _, err = tx.Totals(); err != nil {
+			return err
+		}
+		if r.state, err = loadState(tx); err != nil {
+			return err
+		}
+		if r.resumable(full) {
+			return nil
+		}
+		r.state = &state{Number: r.history.Number + 1, Started: r.began, Source: s.Source.Name(), Full: full}
+		r.state.Report = Report{Started: r.began}
+		if err := tx.ClearLosses(); err != nil {
+			return err
+		}
+		return r.state.save(tx)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("begin sync: %w", err)
+	}
+	return r, nil
+}
+
+func (r *run) resumable(full bool) bool {
+	within := r.sync.ResumeWithin
+	if within == 0 {
+		within = 48 * time.Hour
+	}
+	st := r.state
+	return st != nil && (!full || st.Full) && st.Source == r.sync.Source.Name() && r.began.Sub(st.Started) < within && !st.Started.After(r.began)
+}
+
+// conclude writes the history and makes the report.
+func (r *run) conclude(ctx context.Context, failure error) (Report, error) {
+	rep := &r.state.Report
+	rep.Ended = r.sync.now()
+	r.state.Elapsed += rep.Ended.Sub(r.began)
+	rep.Elapsed = r.state.Elapsed
+	switch {
+	case failure != nil && ctx.Err() != nil:
+		rep.Outcome = Stopped
+	case failure != nil:
+		rep.Outcome = Failed
+	}
+	err := r.sync.Store.Update(func(tx Tx) (err error) {
+		if rep.Entries, rep.Certified, err = tx.Totals(); err != nil {
+			return err
+		}
+		r.remember(failure)
+		if err := r.history.save(tx); err != nil {
+			return err
+		}
+		if failure == nil {
+			return tx.SetState(stateKey, nil)
+		}
+		if err := r.partition.save(tx); err != nil {
+			return err
+		}
+		return r.state.save(tx)
+	})
+	if err != nil {
+		err = fmt.Errorf("end sync: %w", err)
+	}
+	r.sync.log().Info("sync ended", "outcome", rep.Outcome, "requests", rep.Requests, "entries", rep.Entries,
+		"added", rep.Added, "changed", rep.Changed, "missing", rep.Missing, "removed", rep.Removed, "error", failure)
+	return *rep, errors.Join(failure, err)
+}
+
+// remember notes the outcome in the history.
+func (r *run) remember(failure error) {
+	rep := r.state.Report
+	r.history.Last, r.history.Source = &rep, r.state.Source
+	r.history.Error, r.history.Hint = "", ""
+	if failure != nil {
+		r.history.Error = failure.Error()
+		if h, ok := errors.AsType[interface {
+			error
+			Hint() string
+		}](failure); ok {
+			r.history.Hint = h.Hint()
+		}
+	}
+	if rep.Outcome == Complete || rep.Outcome == Incomplete {
+		r.history.Number, r.history.Finished, r.history.Gaps = r.state.Number, r.state.Started, rep.Gaps
+	}
+}

@@ -1,0 +1,329 @@
+package directory
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+	"golang.org/x/time/rate"
+)
+
+// run is one run of Sync: the walk over all prefixes, and what it has found so far.
+type run struct {
+	sync      *Sync
+	state     *state
+	history   History
+	partition *partition
+	limit     *rate.Limiter
+	pause     *backoff.ExponentialBackOff
+	began     time.Time
+	entries   int                  // in the store when the run began
+	seen      map[Address]struct{} // found by this part of the run
+	unsaved   int                  // leaves done since the state was last stored
+	fraction  float64
+	start     float64 // the fraction at which this part of the run began
+	resumed   bool
+}
+
+// Sizes of the walk.
+const (
+	// saveEvery is how many leaves without news may be asked again after a crash.
+	saveEvery = 64
+	// likelyFull is how many of a truncated answer's records must continue with the same character for the extension to be
+	// asked without certificates first: it is probably truncated too, and certificates come with photos.
+	likelyFull = 10
+	// mergeBelow is how few addresses must be left below a split prefix for it to be asked as a whole again.
+	mergeBelow = 50
+	// maxPrefix bounds the depth of the walk.
+	maxPrefix = 128
+)
+
+// walk asks every leaf that is due, in byte order.
+func (r *run) walk(ctx context.Context) error {
+	if r.state.Applying {
+		return nil
+	}
+	r.resumed = r.state.Cursor != ""
+	_, err := r.branch(ctx, "", nil, 0, 1)
+	return err
+}
+
+// branch visits the extensions of a split prefix, and returns how many records it met. observed are the records of its
+// truncated answer when it was split just now. lo and hi are the fractions of the address book before and after the
+// branch, by estimate.
+func (r *run) branch(ctx context.Context, prefix string, observed []Record, lo, hi float64) (met int, err error) {
+	children := r.partition.extensions(prefix)
+	weights, total, err := r.weigh(children, observed)
+	if err != nil {
+		return 0, err
+	}
+	share := (hi - lo) / total
+	for i, child := range children {
+		next := lo + share*weights[i]
+		if !done(child, r.state.Cursor) {
+			r.fraction = lo
+			n, err := r.visit(ctx, prefix, child, count(observed, child), lo, next)
+			if err != nil {
+				return met, err
+			}
+			met += n
+		}
+		lo = next
+	}
+	if met < len(observed) {
+		// The answer that was cut off held more than all answers below together: some have no longer address.
+		r.state.Report.Gaps = appendNew(r.state.Report.Gaps, prefix)
+	}
+	return max(met, len(observed)), nil
+}
+
+// weigh estimates how much of the address book is below each prefix.
+func (r *run) weigh(prefixes []string, observed []Record) (weights []float64, total float64, err error) {
+	weights = make([]float64, len(prefixes))
+	err = r.sync.Store.View(func(tx Tx) error {
+		for i, p := range prefixes {
+			known, err := tx.CountPrefix(p, 10_000)
+			if err != nil {
+				return err
+			}
+			weights[i] = 0.2 + float64(known) + float64(count(observed, p))
+			if rare(p) {
+				weights[i] -= 0.19
+			}
+			total += weights[i]
+		}
+		return nil
+	})
+	return weights, total, err
+}
+
+// count says how many of the records have an address with the prefix.
+func count(records []Record, prefix string) (n int) {
+	for _, rec := range records {
+		if slices.ContainsFunc(rec.Addresses, func(a Address) bool { return strings.HasPrefix(string(a), prefix) }) {
+			n++
+		}
+	}
+	return n
+}
+
+// visit asks one leaf, or goes into a prefix that is split.
+func (r *run) visit(ctx context.Context, parent, prefix string, observed int, lo, hi float64) (met int, err error) {
+	var known int
+	err = r.sync.Store.View(func(tx Tx) (err error) {
+		known, err = tx.CountPrefix(prefix, mergeBelow+1)
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	due := r.state.Full || turn(prefix, r.state.Number, r.period(prefix))
+	if at, split := r.partition.split[prefix]; split {
+		if at > r.history.Number || known > mergeBelow || !due {
+			return r.branch(ctx, prefix, nil, lo, hi)
+		}
+		return r.leaf(ctx, prefix, true, lo, hi)
+	}
+	if known == 0 && !due && !r.fresh(parent) {
+		return 0, nil
+	}
+	return r.leaf(ctx, prefix, known > 0 || observed < likelyFull, lo, hi)
+}
+
+// fresh reports that no finished run has asked all leaves below prefix yet.
+func (r *run) fresh(prefix string) bool {
+	if prefix == "" {
+		return r.history.Number == 0
+	}
+	return r.partition.split[prefix] > r.history.Number
+}
+
+// period is the number of runs within which an empty leaf is asked again.
+func (r *run) period(leaf string) int {
+	period := r.sync.EmptyPeriod
+	if period <= 0 {
+		period = 10
+	}
+	if rare(leaf) {
+		return 3 * period
+	}
+	return period
+}
+
+// leaf asks for a prefix, and either stores the answer or splits the prefix.
+func (r *run) leaf(ctx context.Context, prefix string, certificates bool, lo, hi float64) (met int, err error) {
+	answer, err := r.ask(ctx, prefix, certificates)
+	if err == nil && !answer.Truncated && !certificates && len(answer.Records) > 0 {
+		certificates = true
+		answer, err = r.ask(ctx, prefix, true)
+	}
+	switch {
+	case errors.Is(err, ErrInvalidName):
+		return 0, r.refused(prefix)
+	case err != nil:
+		return 0, err
+	case answer.Truncated:
+		return r.tooFull(ctx, prefix, answer, certificates, lo, hi)
+	}
+	r.partition.merge(prefix)
+	return len(answer.Records), r.store(prefix, answer.Records, true)
+}
+
+// tooFull splits a prefix whose answer was truncated.
+func (r *run) tooFull(ctx context.Context, prefix string, answer Answer, certificates bool, lo, hi float64) (met int, err error) {
+	if certificates {
+		if err := r.store(prefix, answer.Records, false); err != nil {
+			return 0, err
+		}
+	}
+	if len(answer.Records) == 0 || len(prefix) >= maxPrefix {
+		return len(answer.Records), r.gap(prefix)
+	}
+	if _, ok := r.partition.split[prefix]; !ok {
+		r.partition.add(prefix, r.state.Number)
+		r.sync.log().Debug("prefix split", "prefix", prefix, "records", len(answer.Records))
+	}
+	for _, rec := range answer.Records {
+		r.partition.learn(rec.Addresses)
+	}
+	return r.branch(ctx, prefix, answer.Records, lo, hi)
+}
+
+// refused notes a prefix that the server does not search for. Where entries are known it is a gap.
+func (r *run) refused(prefix string) error {
+	var known int
+	err := r.sync.Store.View(func(tx Tx) (err error) {
+		known, err = tx.CountPrefix(prefix, 1)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if known > 0 {
+		return r.gap(prefix)
+	}
+	r.state.Report.Refused = appendNew(r.state.Report.Refused, prefix)
+	return r.advance(prefix)
+}
+
+func (r *run) gap(prefix string) error {
+	r.state.Report.Gaps = appendNew(r.state.Report.Gaps, prefix)
+	return r.advance(prefix)
+}
+
+func appendNew(list []string, s string) []string {
+	const most = 1000
+	if len(list) >= most || slices.Contains(list, s) {
+		return list
+	}
+	return append(list, s)
+}
+
+// advance notes that a leaf without news is done.
+func (r *run) advance(prefix string) error {
+	r.state.Cursor = prefix
+	if r.unsaved++; r.unsaved < saveEvery {
+		return nil
+	}
+	return r.sync.Store.Update(r.save)
+}
+
+func (r *run) save(tx Tx) error {
+	if err := r.partition.save(tx); err != nil {
+		return err
+	}
+	if err := r.state.save(tx); err != nil {
+		return err
+	}
+	clear(r.partition.dirty)
+	r.unsaved = 0
+	return nil
+}
+
+// ask puts one question to the source, again if its error may pass.
+func (r *run) ask(ctx context.Context, prefix string, certificates bool) (Answer, error) {
+	r.pause.Reset()
+	for try := 1; ; try++ {
+		if err := r.permit(ctx); err != nil {
+			return Answer{}, err
+		}
+		answer, err := r.sync.Source.Search(ctx, prefix, certificates)
+		r.state.Report.Requests++
+		if err == nil {
+			r.note(prefix, answer)
+			return answer, nil
+		}
+		wait, again := r.again(ctx, err, try)
+		if !again {
+			return Answer{}, fmt.Errorf("search the address book for addresses with %q: %w", prefix, err)
+		}
+		r.sync.log().Warn("search is tried again", "prefix", prefix, "try", try, "wait", wait, "error", err)
+		if err := sleep(ctx, wait); err != nil {
+			return Answer{}, err
+		}
+	}
+}
+
+// again says whether and when to repeat a question.
+func (r *run) again(ctx context.Context, err error, try int) (time.Duration, bool) {
+	retry, ok := errors.AsType[RetryError](err)
+	if !ok || try == maxTries || ctx.Err() != nil || errors.Is(err, ErrInvalidName) {
+		return 0, false
+	}
+	wait := max(retry.RetryAfter(), r.pause.NextBackOff())
+	return wait, wait <= maxPause
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}
+
+// ErrNoNarrowing reports a server whose answers do not get smaller as the prefix gets longer: a walk would not end.
+var ErrNoNarrowing = errors.New("the server's answers do not narrow down with longer prefixes")
+
+// permit waits for the next request that the rate allows. It ends a run that asks far more than an address book of this
+// size can need: some sixty requests per entry, on top of what an empty one costs.
+func (r *run) permit(ctx context.Context) error {
+	if r.state.Report.Requests > 20_000+60*max(len(r.seen), r.entries) {
+		return ErrNoNarrowing
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if r.limit == nil {
+		return nil
+	}
+	return r.limit.Wait(ctx)
+}
+
+// note counts an answer and reports progress.
+func (r *run) note(prefix string, answer Answer) {
+	r.state.Report.Records += len(answer.Records)
+	for _, rec := range answer.Records {
+		r.seen[rec.Primary] = struct{}{}
+	}
+	if r.sync.Progress == nil {
+		return
+	}
+	if r.start == 0 && r.resumed {
+		r.start = r.fraction
+	}
+	p := Progress{Started: r.state.Started, Prefix: prefix, Requests: r.state.Report.Requests, Records: r.state.Report.Records,
+		Entries: r.entries, Fraction: r.fraction}
+	if elapsed := r.sync.now().Sub(r.began); r.fraction-r.start > 0.01 {
+		left := float64(elapsed) * (1 - r.fraction) / (r.fraction - r.start)
+		p.End = r.sync.now().Add(time.Duration(left)).Truncate(time.Second)
+	}
+	r.sync.Progress(p)
+}
