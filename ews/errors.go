@@ -1,0 +1,161 @@
+package ews
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/galsyncd/galsyncd/directory"
+)
+
+// ErrUnauthorized is wrapped by the error of a request whose credential was refused, or not even tried because it was
+// refused before.
+var ErrUnauthorized = errors.New("the credential was refused")
+
+// Error says why there is no usable answer. One that may pass is wrapped in a directory.RetryError.
+type Error struct {
+	// Op is the operation, for example "ResolveNames"; URL is the service that was asked.
+	Op, URL string
+	// RequestID is the client-request-id, under which the server's log has the request.
+	RequestID string
+	// Code is the ResponseCode (MS-OXWSCDATA section 2.2.5.24), the inner one where the server wraps it; empty when the
+	// answer had none.
+	Code string
+	// HTTPStatus is the status of the answer; 0 when there was none.
+	HTTPStatus int
+	// BackOff is how long the server asked to be left alone; zero when it did not say.
+	BackOff time.Duration
+	// Temporary reports that the same question may be asked again.
+	Temporary bool
+
+	reason, hint string
+	causes       []error
+}
+
+// Error says what was attempted, on what, and why it did not work, in one line.
+func (e *Error) Error() string {
+	return fmt.Sprintf("%s at %s: %s", e.Op, e.URL, e.reason)
+}
+
+// Hint says what to do, in one line; empty when there is nothing but to wait.
+func (e *Error) Hint() string { return e.hint }
+
+// Unwrap gives the causes: ErrUnauthorized, directory.ErrInvalidName, and the error of a lower layer.
+func (e *Error) Unwrap() []error { return e.causes }
+
+// passing is an Error that may pass.
+type passing struct{ err *Error }
+
+var _ directory.RetryError = passing{}
+
+func (p passing) Error() string             { return p.err.Error() }
+func (p passing) Hint() string              { return p.err.hint }
+func (p passing) Unwrap() error             { return p.err }
+func (p passing) RetryAfter() time.Duration { return p.err.BackOff }
+
+// fail completes an Error and makes it a RetryError where it may pass.
+func (x *exchange) fail(e *Error) error {
+	e.Op, e.URL, e.RequestID = x.op, x.client.URL, x.id
+	if e.HTTPStatus == 0 {
+		e.HTTPStatus = x.status
+	}
+	if e.Temporary {
+		return passing{e}
+	}
+	return e
+}
+
+// refuse is the error of a request that is not sent.
+func (x *exchange) refuse(err error) error {
+	e := &Error{reason: "the request was not sent: " + err.Error(), causes: []error{err}}
+	if errors.Is(err, errEntry) {
+		e.causes = append(e.causes, directory.ErrInvalidName)
+	} else {
+		e.hint = "check exchange.url"
+	}
+	return x.fail(e)
+}
+
+// malformed is the error of an answer that makes no sense.
+func (x *exchange) malformed(err error) error {
+	return x.fail(&Error{reason: err.Error(), Temporary: !errors.Is(err, errRefused), causes: []error{err}})
+}
+
+// codeFacts is what is known of a response code.
+type codeFacts struct {
+	temporary    bool
+	reason, hint string
+	cause        error
+}
+
+// codes are the response codes that people are told more about (MS-OXWSCDATA section 2.2.5.24).
+var codes = map[string]codeFacts{
+	CodeServerBusy:                      {temporary: true, reason: "the server is busy, or this account has used up its share of it", hint: "lower sync.requests_per_second if it happens often"},
+	"ErrorExceededConnectionCount":      {temporary: true, reason: "this account has too many connections to the server", hint: "let fewer programs share the account"},
+	"ErrorInternalServerTransientError": {temporary: true, reason: "the server has a passing trouble"},
+	codeInternal:                        {temporary: true, reason: "the server has an internal error"},
+	"ErrorTimeoutExpired":               {temporary: true, reason: "the server did not finish in its own time"},
+	"ErrorTooManyObjectsOpened":         {temporary: true, reason: "this account has too many objects open on the server"},
+	"ErrorADUnavailable":                {temporary: true, reason: "the server cannot reach Active Directory"},
+	"ErrorADOperation":                  {temporary: true, reason: "the server's question to Active Directory did not work"},
+	"ErrorConnectionFailed":             {temporary: true, reason: "the server could not reach another server"},
+	"ErrorMailboxStoreUnavailable":      {temporary: true, reason: "the mailbox database of the account is not available"},
+	"ErrorMailboxMoveInProgress":        {temporary: true, reason: "the mailbox of the account is being moved"},
+	"ErrorInsufficientResources":        {temporary: true, reason: "the server is short of resources"},
+	"ErrorNotEnoughMemory":              {temporary: true, reason: "the server is short of memory"},
+	CodeNoMailbox:                       {reason: "the account has no mailbox, and Exchange resolves names only for accounts that have one", hint: "give the account a mailbox, or use one that has"},
+	CodeAccessDenied:                    {reason: "the account may not do this", hint: "let the account use EWS (Set-CASMailbox -EwsEnabled, EwsApplicationAccessPolicy)"},
+	"ErrorAccountDisabled":              {reason: "the account is disabled", hint: "enable the account, or use another"},
+	"ErrorPasswordExpired":              {reason: "the password of the account has expired", hint: "change the password", cause: ErrUnauthorized},
+	"ErrorPasswordChangeRequired":       {reason: "the password of the account must be changed first", hint: "change the password", cause: ErrUnauthorized},
+	CodeInvalidName:                     {reason: "the server does not search for this name", cause: directory.ErrInvalidName},
+	CodeADSessionFilter:                 {reason: "the server cannot search its directory for this name", cause: directory.ErrInvalidName},
+	"ErrorInvalidServerVersion":         {reason: "the server does not know the version of EWS that was asked for", hint: "use an Exchange that has Exchange2013_SP1, or an older request version down to Exchange2010_SP2"},
+	"ErrorIncorrectSchemaVersion":       {reason: "the server does not have this request in the version of EWS that was asked for"},
+	"ErrorSchemaValidation":             {reason: "the server finds the request not valid", hint: "report this as a bug, with the versions of Exchange and of this program"},
+	"ErrorInvalidRequest":               {reason: "the server finds the request not valid", hint: "report this as a bug, with the versions of Exchange and of this program"},
+}
+
+// codeError is the error of an answer with a response code that is neither success nor "none".
+func (x *exchange) codeError(a *answer, resp *http.Response) error {
+	code := a.code
+	if code == codeInternal && a.inner != "" {
+		code = a.inner
+	}
+	facts, known := codes[code]
+	reason := code
+	if known {
+		reason = fmt.Sprintf("%s (%s)", facts.reason, code)
+	} else {
+		reason = "the server answered " + code
+	}
+	if text := clean(a.text, 200); text != "" && !known {
+		reason += fmt.Sprintf("; it says %q", text)
+	}
+	e := &Error{Code: code, BackOff: a.backOff, Temporary: facts.temporary, reason: reason, hint: facts.hint}
+	if facts.cause != nil {
+		e.causes = []error{facts.cause}
+	}
+	if e.BackOff == 0 {
+		e.BackOff = x.client.retryAfter(resp)
+	}
+	return x.fail(e)
+}
+
+// clean makes text of a server fit for one line: no control characters, at most limit characters.
+func clean(s string, limit int) string {
+	s = strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return ' '
+		}
+		return r
+	}, s)
+	s = strings.Join(strings.Fields(s), " ")
+	if r := []rune(s); len(r) > limit {
+		return string(r[:limit]) + "..."
+	}
+	return s
+}
