@@ -1,0 +1,173 @@
+package smime
+
+import (
+	"bufio"
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/galsyncd/galsyncd/cms"
+	"github.com/galsyncd/galsyncd/internal/mailaddr"
+)
+
+// Outputs are the places that Encrypt writes to. It closes none of them.
+type Outputs struct {
+	// Main takes the copy for all recipients but those of Bcc. When there are none, nothing is written to it.
+	Main io.Writer
+	// Blind returns the place for the own copy of one Bcc recipient. Nil means that there is none: a mail with Bcc
+	// recipients is then refused with ErrBcc. It is called after everything was checked, once for each recipient, before
+	// the first byte is written.
+	Blind func(recipient mailaddr.Address) (io.Writer, error)
+}
+
+// EncryptOptions say for whom and how.
+type EncryptOptions struct {
+	// Recipients finds the certificates; it must be set.
+	Recipients RecipientSource
+	// To, when not empty, are the recipients in place of those that the mail names. All get the main copy, and a Bcc
+	// field is dropped.
+	To []mailaddr.Address
+	// Cipher of the content; the zero value is AES-256-CBC.
+	Cipher cms.Cipher
+	// AllowEncrypted encrypts mails that are encrypted already, or may be.
+	AllowEncrypted bool
+	// LF ends the lines of the output with LF, as a local sendmail wants them, in place of CRLF.
+	LF bool
+}
+
+// Encrypted says which copies were written.
+type Encrypted struct {
+	// Main are the recipients of the main copy, Blind those who got a copy of their own, each in the order of the mail.
+	// They are the recipients for the envelope (RFC 5321) of each copy.
+	Main, Blind []mailaddr.Address
+	Cipher      cms.Cipher
+}
+
+// Encrypt reads a mail (message/rfc822, lines ending in LF or CRLF) from r and writes it encrypted (RFC 8551 section 3.3).
+//
+// The outer header keeps every field as it is, in order, but Content-*, MIME-Version, Bcc and Resent-Bcc; after them stand
+// the fields of the new application/pkcs7-mime part. Inside are the mail's Content-* fields and its body, with CRLF at the
+// end of every line unless the transfer encoding is binary.
+//
+// Before the first byte is written the errors are: ErrHeader, ErrNoRecipients, ErrTooManyRecipients, ErrBcc,
+// ErrAlreadyEncrypted, a *RecipientsError, and those of the reader and the RecipientSource. What was written when a later
+// error occurs, of the reader or of an output, is no mail and must be thrown away.
+func Encrypt(ctx context.Context, r io.Reader, out Outputs, opts *EncryptOptions) (*Encrypted, error) {
+	in := bufio.NewReaderSize(r, blockSize)
+	h, err := readMailHeader(in)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkPlain(h, opts); err != nil {
+		return nil, err
+	}
+	encoding, err := h.transferEncoding()
+	if err != nil {
+		return nil, err
+	}
+	who, err := whoReceives(h, opts.To)
+	if err != nil {
+		return nil, err
+	}
+	if len(who.blind) > 0 && out.Blind == nil {
+		return nil, ErrBcc
+	}
+	certs, err := who.resolve(ctx, opts.Recipients)
+	if err != nil {
+		return nil, err
+	}
+	copies, err := makeCopies(out, who, certs, h, opts)
+	if err != nil {
+		return nil, err
+	}
+	if err := copies.fill(ctx, innerHeader(h), in, encoding); err != nil {
+		return nil, err
+	}
+	return &Encrypted{Main: who.main, Blind: who.blind, Cipher: opts.Cipher}, nil
+}
+
+// checkPlain refuses what is encrypted already. Without smime-type it cannot be told from opaque signed mail.
+func checkPlain(h header, opts *EncryptOptions) error {
+	kind, params, err := h.mediaType()
+	if err != nil || opts.AllowEncrypted || !isPKCS7(kind) {
+		return err
+	}
+	switch strings.ToLower(params["smime-type"]) {
+	case "enveloped-data", "authenveloped-data", "":
+		return ErrAlreadyEncrypted
+	}
+	return nil
+}
+
+// receivers are the people who get a mail.
+type receivers struct {
+	main, blind []mailaddr.Address
+	invalid     []Refusal // what stands in the fields and is no address
+}
+
+// whoReceives reads the recipients of a mail, or takes those that the caller names.
+func whoReceives(h header, explicit []mailaddr.Address) (*receivers, error) {
+	who := &receivers{}
+	if len(explicit) > 0 {
+		for _, a := range explicit {
+			who.main = appendNew(who.main, a)
+		}
+		return who, who.check()
+	}
+	// A resent mail goes to those of the Resent- fields (RFC 5322 section 3.6.6), of which there may be several blocks.
+	for _, f := range []string{"Resent-To", "Resent-Cc", "Resent-Bcc"} {
+		if h.has(f) {
+			return nil, fmt.Errorf("%w: %s leaves open who gets the mail now; name the recipients", ErrHeader, f)
+		}
+	}
+	if err := who.read(h, &who.main, "To", "Cc"); err != nil {
+		return nil, err
+	}
+	if err := who.read(h, &who.blind, "Bcc"); err != nil {
+		return nil, err
+	}
+	who.blind = slices.DeleteFunc(who.blind, func(a mailaddr.Address) bool { return slices.Contains(who.main, a) })
+	return who, who.check()
+}
+
+func (w *receivers) check() error {
+	switch n := len(w.main) + len(w.blind) + len(w.invalid); {
+	case n == 0:
+		return ErrNoRecipients
+	case n > MaxRecipients:
+		return ErrTooManyRecipients
+	}
+	return nil
+}
+
+func appendNew(list []mailaddr.Address, a mailaddr.Address) []mailaddr.Address {
+	if len(list) > MaxRecipients || slices.Contains(list, a) {
+		return list
+	}
+	return append(list, a)
+}
+
+// resolve returns the certificates of the main and then the blind recipients, or names everybody without one.
+func (w *receivers) resolve(ctx context.Context, source RecipientSource) ([]*x509.Certificate, error) {
+	all := slices.Concat(w.main, w.blind)
+	certs, err := source.ForEncryption(ctx, all)
+	var refused *RecipientsError
+	if errors.As(err, &refused) || err == nil && len(w.invalid) > 0 {
+		all := &RecipientsError{Refused: slices.Clone(w.invalid)}
+		if refused != nil {
+			all.Refused = append(slices.Clone(refused.Refused), all.Refused...)
+		}
+		return nil, all
+	}
+	if err != nil {
+		return nil, fmt.Errorf("find certificates of the recipients: %w", err)
+	}
+	if len(certs) != len(all) || slices.Contains(certs, nil) {
+		return nil, fmt.Errorf("find certificates of the recipients: %d for %d addresses", len(certs), len(all))
+	}
+	return certs, nil
+}
