@@ -22,6 +22,8 @@ type Tx interface {
 	Digest(primary Address) (digest [32]byte, missing bool, err error)
 	// Primaries returns the primary addresses that start with prefix, in order.
 	Primaries(prefix string) ([]Address, error)
+	// HasPrimary reports whether any primary address starts with prefix.
+	HasPrimary(prefix string) (bool, error)
 	// CountPrefix counts the addresses (primary and other) that start with prefix, up to limit.
 	CountPrefix(prefix string, limit int) (int, error)
 	// Totals counts entries and those among them with at least one certificate.

@@ -22,7 +22,7 @@ type Sync struct {
 	MaxRemovals float64
 	// EmptyPeriod is the number of runs within which every part of the address book that was empty so far is asked again:
 	// a new entry in such a part is found after at most that many runs, and after three times as many when its address
-	// has one of the characters !#$%*/=?^`{|}~ there. Zero means 10.
+	// has one of the characters !#$%*/=?^`{|}~ there. Zero means 14.
 	EmptyPeriod int
 	// ResumeWithin is how old an interrupted run may be to be resumed; zero means 48 hours.
 	ResumeWithin time.Duration

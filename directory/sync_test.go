@@ -87,7 +87,7 @@ func TestNewPeopleAreFoundInTime(t *testing.T) {
 	for _, a := range newcomers {
 		b.add(a)
 	}
-	for range 30 {
+	for range 3 * 14 {
 		n.run()
 	}
 	for _, a := range newcomers {

@@ -35,7 +35,7 @@ const (
 	saveEvery = 64
 	// likelyFull is how many of a truncated answer's records must continue with the same character for the extension to be
 	// asked without certificates first: it is probably truncated too, and certificates come with photos.
-	likelyFull = 10
+	likelyFull = 25
 	// mergeBelow is how few addresses must be left below a split prefix for it to be asked as a whole again.
 	mergeBelow = 50
 	// maxPrefix bounds the depth of the walk.
@@ -113,9 +113,13 @@ func count(records []Record, prefix string) (n int) {
 
 // visit asks one leaf, or goes into a prefix that is split.
 func (r *run) visit(ctx context.Context, parent, prefix string, observed int, lo, hi float64) (met int, err error) {
-	var known int
+	var listed int
+	var home bool
 	err = r.sync.Store.View(func(tx Tx) (err error) {
-		known, err = tx.CountPrefix(prefix, mergeBelow+1)
+		if listed, err = tx.CountPrefix(prefix, mergeBelow+1); err != nil {
+			return err
+		}
+		home, err = tx.HasPrimary(prefix)
 		return err
 	})
 	if err != nil {
@@ -123,15 +127,16 @@ func (r *run) visit(ctx context.Context, parent, prefix string, observed int, lo
 	}
 	due := r.state.Full || turn(prefix, r.state.Number, r.period(prefix))
 	if at, split := r.partition.split[prefix]; split {
-		if at > r.history.Number || known > mergeBelow || !due {
+		if at > r.history.Number || listed > mergeBelow || !due {
 			return r.branch(ctx, prefix, nil, lo, hi)
 		}
 		return r.leaf(ctx, prefix, true, lo, hi)
 	}
-	if known == 0 && !due && !r.fresh(parent) {
+	// A leaf that only has further addresses of entries at home elsewhere counts as empty: those are seen there.
+	if !home && !due && !r.fresh(parent) {
 		return 0, nil
 	}
-	return r.leaf(ctx, prefix, known > 0 || observed < likelyFull, lo, hi)
+	return r.leaf(ctx, prefix, observed < likelyFull, lo, hi)
 }
 
 // fresh reports that no finished run has asked all leaves below prefix yet.
@@ -146,7 +151,7 @@ func (r *run) fresh(prefix string) bool {
 func (r *run) period(leaf string) int {
 	period := r.sync.EmptyPeriod
 	if period <= 0 {
-		period = 10
+		period = 14
 	}
 	if rare(leaf) {
 		return 3 * period
@@ -195,15 +200,15 @@ func (r *run) tooFull(ctx context.Context, prefix string, answer Answer, certifi
 
 // refused notes a prefix that the server does not search for. Where entries are known it is a gap.
 func (r *run) refused(prefix string) error {
-	var known int
+	var home bool
 	err := r.sync.Store.View(func(tx Tx) (err error) {
-		known, err = tx.CountPrefix(prefix, 1)
+		home, err = tx.HasPrimary(prefix)
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	if known > 0 {
+	if home {
 		return r.gap(prefix)
 	}
 	r.state.Report.Refused = appendNew(r.state.Report.Refused, prefix)
