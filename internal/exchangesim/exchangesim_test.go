@@ -128,14 +128,3 @@ func (r *reply) addresses() []string {
 	}
 	return list
 }
-
-func TestFirst(t *testing.T) {
-	s := start(t, Options{Entries: 2000, Seed: 1})
-	r := resolve(t, s, resolveRequest("smtp:"+Alice))
-	if r.Resolve.Class != "Success" || len(r.addresses()) != 1 || len(r.Resolve.Set.Resolutions[0].Contact.SMIME) != 1 {
-		t.Fatalf("%+v", r)
-	}
-	for _, p := range s.Directory().People()[28:80] {
-		t.Logf("%s %v %q %s", p.Primary, p.Proxies, p.DisplayName, p.Kind)
-	}
-}

@@ -107,7 +107,7 @@ func (s *ntlmServer) challenge(c *connection, negotiate []byte) []byte {
 	if asked&flagUnicode == 0 { // curl asks for the OEM character set
 		encoding, name = flagOEM, []byte(s.domain)
 	}
-	flags := encoding | uint32(flagRequestTarget | flagNTLM | flagAlwaysSign | flagTargetTypeDomain | flagExtendedSecurity | flagTargetInfo | flagVersion)
+	flags := encoding | uint32(flagRequestTarget|flagNTLM|flagAlwaysSign|flagTargetTypeDomain|flagExtendedSecurity|flagTargetInfo|flagVersion)
 	flags |= asked & (flag128 | flag56 | flagKeyExchange)
 	info := s.targetInfo()
 	const header = 56

@@ -92,3 +92,36 @@ func (d *Directory) group(name string) (members []*entry, matches int) {
 	}
 	return members, 1
 }
+
+// PrefixCost says how many answers a client needs that finds everybody by asking for "smtp:" prefixes and splits a prefix
+// by one more character when its answer was truncated.
+type PrefixCost struct {
+	// Truncated answers had to be split. Leaves were complete and found somebody: no such client needs fewer complete
+	// answers. Empty ones were complete and found nobody.
+	Truncated, Leaves, Empty int
+}
+
+// PrefixCost counts for a client that splits by these characters.
+func (d *Directory) PrefixCost(alphabet string) PrefixCost {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	var cost PrefixCost
+	var split func(prefix string)
+	split = func(prefix string) {
+		for _, c := range alphabet {
+			next := prefix + string(c)
+			keys := d.proxies.prefix(next, false)
+			switch {
+			case len(keys) == 0:
+				cost.Empty++
+			case len(keys) <= maxCandidates || !d.pick(places(keys)).truncated:
+				cost.Leaves++
+			default:
+				cost.Truncated++
+				split(next)
+			}
+		}
+	}
+	split("")
+	return cost
+}
