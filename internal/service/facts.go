@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"os"
 	"strconv"
-	"time"
 )
 
 // openAPI describes all requests (OpenAPI 3.1).
@@ -136,7 +135,7 @@ func (s *Server) watchSync(w http.ResponseWriter, r *http.Request) error {
 		case <-ctx.Done():
 		}
 	}()
-	lines := &lineWriter{w: w, controller: http.NewResponseController(w), stall: s.start().limits.Stall}
+	lines := &lineWriter{w: w}
 	report, err := s.Syncer.Watch(ctx, func(p Progress) error {
 		p.Event = "progress"
 		return lines.write(p)
@@ -152,11 +151,7 @@ func (s *Server) watchSync(w http.ResponseWriter, r *http.Request) error {
 }
 
 // lineWriter writes and flushes one line at a time.
-type lineWriter struct {
-	w          http.ResponseWriter
-	controller *http.ResponseController
-	stall      time.Duration
-}
+type lineWriter struct{ w http.ResponseWriter }
 
 func (l *lineWriter) write(v any) error {
 	line, err := json.Marshal(v)
@@ -164,9 +159,8 @@ func (l *lineWriter) write(v any) error {
 		return err
 	}
 	l.w.Header().Set("Content-Type", "application/x-ndjson")
-	_ = l.controller.SetWriteDeadline(time.Now().Add(l.stall))
 	if _, err := l.w.Write(append(line, '\n')); err != nil {
 		return err
 	}
-	return l.controller.Flush()
+	return http.NewResponseController(l.w).Flush()
 }

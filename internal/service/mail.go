@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"mime/multipart"
 	"net/http"
@@ -57,9 +58,8 @@ func (s *Server) encrypt(w http.ResponseWriter, r *http.Request, message *body, 
 	room := &spools{make: s.Spool, left: limits.MaxSpool}
 	out := newOutbox(room, patience)
 	copies := newCopies(out, room, several)
-	sink := &mailWriter{w: w, controller: http.NewResponseController(w), stall: limits.Stall, header: copies.header}
 	sent := make(chan error, 1)
-	go func() { sent <- out.drain(sink) }()
+	go func() { sent <- contained(func() error { return out.drain(&mailWriter{w: w, header: copies.header}) }) }()
 	defer func() { // also when the Encrypter panics: w must not be used after this handler
 		out.abandon()
 		<-sent
@@ -84,13 +84,21 @@ func (s *Server) encrypt(w http.ResponseWriter, r *http.Request, message *body, 
 	return err
 }
 
-// mailWriter writes an answer whose header is sent with the first byte, and cuts a caller that stops taking it.
+// contained makes an error of a panic in a goroutine of its own, which nobody else would catch.
+func contained(work func() error) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("panic of type %T", v)
+		}
+	}()
+	return work()
+}
+
+// mailWriter writes an answer whose header is sent with the first byte.
 type mailWriter struct {
-	w          http.ResponseWriter
-	controller *http.ResponseController
-	stall      time.Duration
-	header     func(http.Header)
-	began      bool
+	w      http.ResponseWriter
+	header func(http.Header)
+	began  bool
 }
 
 func (m *mailWriter) Write(p []byte) (int, error) {
@@ -100,7 +108,6 @@ func (m *mailWriter) Write(p []byte) (int, error) {
 		m.w.Header().Set("Cache-Control", "no-store")
 		m.w.WriteHeader(http.StatusOK)
 	}
-	_ = m.controller.SetWriteDeadline(time.Now().Add(m.stall))
 	return m.w.Write(p)
 }
 
@@ -236,29 +243,29 @@ func (s *Server) postDecrypt(w http.ResponseWriter, r *http.Request) error {
 	if accepted(r, "message/rfc822") == "" {
 		return NewProblem(CodeNotAcceptable, "a decrypted mail comes as message/rfc822", "")
 	}
-	limits := s.start().limits
-	message, err := s.openBody(w, r, limits.MaxMessage, CodeMessageTooLarge)
+	message, err := s.openBody(w, r, s.start().limits.MaxMessage, CodeMessageTooLarge)
 	if err != nil {
 		return err
 	}
-	begun := false
+	var sink *mailWriter
 	err = s.Decrypter.Decrypt(r.Context(), message, func(d Decrypted) (io.Writer, error) {
-		if err := message.verdict(nil); err != nil || begun {
+		if err := message.verdict(nil); err != nil || sink != nil {
 			return nil, errors.Join(errUnread, err)
 		}
-		begun = true
-		return &mailWriter{
-			w: w, controller: http.NewResponseController(w), stall: limits.Stall,
-			header: func(h http.Header) {
-				h.Set("Content-Type", "message/rfc822")
-				h.Set("Galsyncd-Protection", d.Protection)
-				h.Set("Galsyncd-Cipher", d.Cipher)
-			},
-		}, nil
+		sink = &mailWriter{w: w, header: func(h http.Header) {
+			h.Set("Content-Type", "message/rfc822")
+			h.Set("Galsyncd-Protection", d.Protection)
+			h.Set("Galsyncd-Cipher", d.Cipher)
+		}}
+		return sink, nil
 	})
-	if err = message.verdict(err); err == nil && !begun {
-		err = errUnread
+	if err = message.verdict(err); err != nil {
+		return err
 	}
+	if sink == nil {
+		return errUnread
+	}
+	_, err = sink.Write(nil) // the header, should the plaintext be empty
 	return err
 }
 

@@ -23,30 +23,32 @@ type route struct {
 	handle  func(*Server, http.ResponseWriter, *http.Request) error
 }
 
-// routes is the table of requests and of who may make them.
-var routes = []route{
-	{"GET", "/v1/status", forAll, (*Server).getStatus},
-	{"GET", "/v1/sync", forAll, (*Server).watchSync},
-	{"POST", "/v1/sync", forAdmins, (*Server).startSync},
-	{"GET", "/v1/recipients", forAll, (*Server).getRecipients},
-	{"GET", "/v1/directory", forAll, (*Server).getDirectory},
-	{"GET", "/v1/entries", forAll, (*Server).getEntries},
-	{"GET", "/v1/certificates/{sha256}", forAll, (*Server).getCertificate},
-	{"POST", "/v1/encrypt", forAll, (*Server).postEncrypt},
-	{"POST", "/v1/decrypt", forOwner, (*Server).postDecrypt},
-	{"GET", "/v1/identities", forOwner, (*Server).getIdentities},
-	{"POST", "/v1/identities", forOwner, (*Server).postIdentity},
-	{"POST", "/v1/lock", forOwner, (*Server).postLock},
-	{"POST", "/v1/unlock", forOwner, (*Server).postUnlock},
-	{"GET", "/v1/check", forAdmins, (*Server).getCheck},
-	{"GET", "/v1/version", forAll, (*Server).getVersion},
-	{"GET", "/v1/openapi.json", forAll, (*Server).getOpenAPI},
+// routes returns the table of requests and of who may make them.
+func routes() []route {
+	return []route{
+		{"GET", "/v1/status", forAll, (*Server).getStatus},
+		{"GET", "/v1/sync", forAll, (*Server).watchSync},
+		{"POST", "/v1/sync", forAdmins, (*Server).startSync},
+		{"GET", "/v1/recipients", forAll, (*Server).getRecipients},
+		{"GET", "/v1/directory", forAll, (*Server).getDirectory},
+		{"GET", "/v1/entries", forAll, (*Server).getEntries},
+		{"GET", "/v1/certificates/{sha256}", forAll, (*Server).getCertificate},
+		{"POST", "/v1/encrypt", forAll, (*Server).postEncrypt},
+		{"POST", "/v1/decrypt", forOwner, (*Server).postDecrypt},
+		{"GET", "/v1/identities", forOwner, (*Server).getIdentities},
+		{"POST", "/v1/identities", forOwner, (*Server).postIdentity},
+		{"POST", "/v1/lock", forOwner, (*Server).postLock},
+		{"POST", "/v1/unlock", forOwner, (*Server).postUnlock},
+		{"GET", "/v1/check", forAdmins, (*Server).getCheck},
+		{"GET", "/v1/version", forAll, (*Server).getVersion},
+		{"GET", "/v1/openapi.json", forAll, (*Server).getOpenAPI},
+	}
 }
 
 // match returns the routes of a path, one for each method, and sets the path values of r.
-func match(r *http.Request) []route {
+func match(r *http.Request, table []route) []route {
 	var found []route
-	for _, candidate := range routes {
+	for _, candidate := range table {
 		if matchPath(r, candidate.pattern) {
 			found = append(found, candidate)
 		}
@@ -67,10 +69,12 @@ func matchPath(r *http.Request, pattern string) bool {
 	return true
 }
 
-// answer remembers what was already said.
+// answer remembers what was already said, and cuts a caller that stops taking it.
 type answer struct {
 	http.ResponseWriter
-	status int
+	controller *http.ResponseController
+	stall      time.Duration
+	status     int
 }
 
 func (a *answer) WriteHeader(status int) {
@@ -84,6 +88,7 @@ func (a *answer) Write(p []byte) (int, error) {
 	if a.status == 0 {
 		a.status = http.StatusOK
 	}
+	_ = a.controller.SetWriteDeadline(time.Now().Add(a.stall))
 	return a.ResponseWriter.Write(p)
 }
 
@@ -98,7 +103,7 @@ type call struct {
 }
 
 func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
-	a := &answer{ResponseWriter: w}
+	a := &answer{ResponseWriter: w, controller: http.NewResponseController(w), stall: s.start().limits.Stall}
 	c := &call{method: "other", route: "none", began: s.now()}
 	aborted := true
 	defer func() {
@@ -138,7 +143,7 @@ func (s *Server) dispatch(w *answer, r *http.Request, c *call) error {
 	if err := checkOrigin(r); err != nil {
 		return err
 	}
-	found := match(r)
+	found := match(r, s.start().routes)
 	if len(found) == 0 {
 		if s.role() == RoleSystem && concernsOwnKeys(r.URL.Path) {
 			return noKeysHere()

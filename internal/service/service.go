@@ -115,6 +115,7 @@ type state struct {
 	stopping chan struct{}
 	stop     func()
 	http     *http.Server
+	routes   []route
 }
 
 // start sets up what the first use needs.
@@ -131,7 +132,7 @@ func (s *Server) start() *state {
 		}
 		stopping := make(chan struct{})
 		s.state = &state{
-			limits: l, started: s.now(),
+			limits: l, started: s.now(), routes: routes(),
 			requests: newGate(l.PerUser, l.Overall),
 			conns:    newGate(maxPeerConns, maxConnections),
 			lookups:  make(chan struct{}, 4),

@@ -1,0 +1,221 @@
+package client
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"mime"
+	"mime/multipart"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+)
+
+// EncryptOptions are wishes for the encryption of a mail; the zero value has none.
+type EncryptOptions struct {
+	// To are the recipients, instead of those in the To, Cc and Bcc headers; Bcc headers are dropped then.
+	To []string
+	// Size is the length of the message in bytes, when it is known; 0: unknown. With it a mail beyond the limit is
+	// refused before it is sent.
+	Size int64
+}
+
+// Copy is one encrypted copy of a mail.
+type Copy struct {
+	// Recipients are the envelope recipients of this copy.
+	Recipients []string
+	// Message is the encrypted mail; valid until the function that was given it returns.
+	Message io.Reader
+}
+
+// Decrypted says how a mail was protected.
+type Decrypted struct {
+	// Protection is "malleable" or "authenticated".
+	Protection string
+	// Cipher is the content-encryption algorithm, for example "aes-256-cbc".
+	Cipher string
+}
+
+// Encrypt reads a mail (message/rfc822) and writes it encrypted to all of its recipients. An *Error with CodeRecipientUnknown
+// or CodeRecipientsUnusable names those that cannot be encrypted to; a mail with Bcc recipients is CodeBccNeedsMultipart:
+// use EncryptCopies.
+//
+// Nothing is written when the daemon refuses. After any other error what was written is not a mail and must be thrown
+// away. Message may still be read for a moment after an error.
+func (c *Client) Encrypt(ctx context.Context, message io.Reader, w io.Writer, options EncryptOptions) error {
+	mail := &source{r: message, size: options.Size}
+	defer mail.stop()
+	answer, err := c.postMail(ctx, "/v1/encrypt", "message/rfc822", mail, options.query())
+	if err == nil {
+		err = copyMail(w, answer)
+	}
+	if err = mail.verdict(ctx, err); err != nil {
+		return fmt.Errorf("encrypt: %w", err)
+	}
+	return nil
+}
+
+// EncryptCopies is Encrypt for mails that may have Bcc recipients: each calls for the copy of the To and Cc recipients
+// first, then for that of each Bcc recipient. Only when EncryptCopies returns nil are the copies complete. An error of
+// each ends it and is returned.
+func (c *Client) EncryptCopies(ctx context.Context, message io.Reader, options EncryptOptions, each func(Copy) error) error {
+	mail := &source{r: message, size: options.Size}
+	defer mail.stop()
+	answer, err := c.postMail(ctx, "/v1/encrypt", "multipart/mixed", mail, options.query())
+	if err == nil {
+		err = readAnswer(answer, each)
+	}
+	if err = mail.verdict(ctx, err); err != nil {
+		return fmt.Errorf("encrypt: %w", err)
+	}
+	return nil
+}
+
+// Decrypt reads an encrypted mail and writes its plaintext. The daemon sends the first byte only after it checked the
+// whole mail; still, after an error what was written must be thrown away.
+func (c *Client) Decrypt(ctx context.Context, message io.Reader, w io.Writer) (*Decrypted, error) {
+	mail := &source{r: message}
+	defer mail.stop()
+	answer, err := c.postMail(ctx, "/v1/decrypt", "message/rfc822", mail, nil)
+	if err == nil {
+		err = copyMail(w, answer)
+	}
+	if err = mail.verdict(ctx, err); err != nil {
+		return nil, fmt.Errorf("decrypt: %w", err)
+	}
+	return &Decrypted{
+		Protection: answer.Header.Get("Galsyncd-Protection"), Cipher: answer.Header.Get("Galsyncd-Cipher"),
+	}, nil
+}
+
+func (o EncryptOptions) query() url.Values {
+	if len(o.To) == 0 {
+		return nil
+	}
+	return url.Values{"to": o.To}
+}
+
+func (c *Client) postMail(ctx context.Context, path, accept string, mail *source, query url.Values) (*http.Response, error) {
+	return c.do(ctx, request{
+		method: http.MethodPost, path: path, query: query, accept: accept,
+		kind: "message/rfc822", body: mail, size: mail.size, stream: true,
+	})
+}
+
+// copyMail copies an answer that is a mail, to its proper end.
+func copyMail(w io.Writer, answer *http.Response) error {
+	defer func() { _ = answer.Body.Close() }()
+	if err := expectType(answer, "message/rfc822"); err != nil {
+		return err
+	}
+	_, err := io.Copy(w, answer.Body)
+	return err
+}
+
+func readAnswer(answer *http.Response, each func(Copy) error) error {
+	defer func() { _ = answer.Body.Close() }()
+	kind, params, err := mime.ParseMediaType(answer.Header.Get("Content-Type"))
+	if err != nil || kind != "multipart/mixed" || params["boundary"] == "" {
+		return fmt.Errorf("%w: it is not multipart/mixed", ErrAnswer)
+	}
+	return readCopies(answer.Body, params["boundary"], each)
+}
+
+// readCopies reads a multipart body (RFC 2046 section 5.1) to its proper end.
+func readCopies(r io.Reader, boundary string, each func(Copy) error) error {
+	parts := multipart.NewReader(r, boundary)
+	for n := 0; ; n++ {
+		part, err := parts.NextRawPart()
+		if err == io.EOF && n > 0 {
+			// The end of the multipart is not the end of the answer, which alone proves that the daemon had no second
+			// thoughts.
+			_, err = io.Copy(io.Discard, io.LimitReader(r, maxProblem))
+			return err
+		}
+		if err == io.EOF {
+			return io.ErrUnexpectedEOF
+		}
+		if err != nil {
+			return err
+		}
+		if err := readCopy(part, each); err != nil {
+			return err
+		}
+	}
+}
+
+func readCopy(part *multipart.Part, each func(Copy) error) error {
+	if kind, _, err := mime.ParseMediaType(part.Header.Get("Content-Type")); err != nil || kind != "message/rfc822" {
+		return fmt.Errorf("%w: a copy is not message/rfc822", ErrAnswer)
+	}
+	var recipients []string
+	for address := range strings.SplitSeq(part.Header.Get("Galsyncd-Recipients"), ",") {
+		if address = strings.TrimSpace(address); address != "" {
+			recipients = append(recipients, address)
+		}
+	}
+	if len(recipients) == 0 {
+		return fmt.Errorf("%w: a copy is for nobody", ErrAnswer)
+	}
+	if err := each(Copy{Recipients: recipients, Message: part}); err != nil {
+		return err
+	}
+	_, err := io.Copy(io.Discard, part)
+	return err
+}
+
+// source is the body of a request. It remembers why it ended, because the transport tells only that something did.
+type source struct {
+	r    io.Reader
+	size int64 // as promised; 0: unknown
+
+	mu      sync.Mutex
+	n       int64
+	ended   bool
+	stopped bool
+	err     error
+}
+
+func (s *source) Read(p []byte) (int, error) {
+	s.mu.Lock()
+	stopped := s.stopped
+	s.mu.Unlock()
+	if stopped {
+		return 0, io.ErrClosedPipe
+	}
+	n, err := s.r.Read(p)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.n += int64(n)
+	switch {
+	case err == io.EOF:
+		s.ended = true
+	case err != nil:
+		s.err = fmt.Errorf("read mail: %w", err)
+	}
+	return n, err
+}
+
+// stop makes that nothing more is read from r, except by a Read that waits already.
+func (s *source) stop() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stopped = true
+}
+
+// verdict says how it really went: an error of the mail itself comes first, and an answer that came before the whole
+// mail was sent cannot be its encryption.
+func (s *source) verdict(ctx context.Context, err error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.err != nil:
+		return s.err
+	case err != nil && ctx.Err() != nil:
+		return context.Cause(ctx)
+	case err == nil && !s.ended && (s.size <= 0 || s.n < s.size):
+		return fmt.Errorf("%w: it came before the whole mail was sent", ErrAnswer)
+	}
+	return err
+}

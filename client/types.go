@@ -1,0 +1,313 @@
+package client
+
+import "time"
+
+// The answers of the daemon. Times that are zero mean unknown or never.
+
+// Version says what program answers.
+type Version struct {
+	Version string `json:"version"`
+	Commit  string `json:"commit,omitempty"`
+	Go      string `json:"go"`
+}
+
+// Status is how the daemon is.
+type Status struct {
+	Version string `json:"version"`
+	// Role is "system" or "user".
+	Role    string    `json:"role"`
+	PID     int       `json:"pid"`
+	Started time.Time `json:"started"`
+	Source  Source    `json:"source"`
+	// Running is the run under way; nil when there is none.
+	Running  *Run       `json:"running,omitempty"`
+	Counts   Counts     `json:"counts"`
+	Expiring []Expiring `json:"expiring"`
+	// Warnings are sentences for people.
+	Warnings []string `json:"warnings"`
+	// Keyring is nil in the system role.
+	Keyring *KeyringStatus `json:"keyring,omitempty"`
+}
+
+// Source is where directory data comes from, and how that went.
+type Source struct {
+	// Protocol is "ews", "eas" or "upstream"; empty when there is no source.
+	Protocol string `json:"protocol"`
+	URL      string `json:"url,omitempty"`
+	// State is "never", "ok", "running", "incomplete", "guarded" or "failed".
+	State         string    `json:"state"`
+	LastAttempt   time.Time `json:"lastAttempt,omitzero"`
+	LastSuccess   time.Time `json:"lastSuccess,omitzero"`
+	LastError     string    `json:"lastError,omitempty"`
+	LastErrorHint string    `json:"lastErrorHint,omitempty"`
+	NextRun       time.Time `json:"nextRun,omitzero"`
+	// DataAge is the age of the data in seconds; nil when there never was any.
+	DataAge *float64 `json:"dataAge,omitempty"`
+}
+
+// Run is a synchronisation under way.
+type Run struct {
+	Started  time.Time `json:"started"`
+	Phase    string    `json:"phase"`
+	Prefix   string    `json:"prefix,omitempty"`
+	Requests int       `json:"requests"`
+	Entries  int       `json:"entries"`
+	// Fraction is from 0 to 1; nil when it cannot be told.
+	Fraction     *float64  `json:"fraction,omitempty"`
+	EstimatedEnd time.Time `json:"estimatedEnd,omitzero"`
+}
+
+// Counts says what the cache holds.
+type Counts struct {
+	Entries int            `json:"entries"`
+	ByState map[string]int `json:"byState"`
+}
+
+// Expiring is an entry whose last usable certificate ends soon.
+type Expiring struct {
+	Address  string    `json:"address"`
+	NotAfter time.Time `json:"notAfter"`
+}
+
+// KeyringStatus is how the keyring is.
+type KeyringStatus struct {
+	Exists   bool `json:"exists"`
+	Unlocked bool `json:"unlocked"`
+	// Until is when it locks by itself; zero when locked, or when it stays open until the daemon ends.
+	Until      time.Time `json:"until,omitzero"`
+	Identities int       `json:"identities"`
+}
+
+// Accepted is the answer to a run that was asked for.
+type Accepted struct {
+	// Started is repeated by the Report of the run.
+	Started time.Time `json:"started"`
+}
+
+// Progress is how far a run is.
+type Progress struct {
+	// Event is "progress".
+	Event string `json:"event"`
+	Run
+}
+
+// Report is how a run ended.
+type Report struct {
+	// Event is "report".
+	Event   string    `json:"event"`
+	Started time.Time `json:"started"`
+	// Outcome is "complete", "incomplete", "guarded" or "failed".
+	Outcome string `json:"outcome"`
+	// Added, Changed, Removed and Missing count entries; missing ones were not found but are kept for now.
+	Added    int `json:"added"`
+	Changed  int `json:"changed"`
+	Removed  int `json:"removed"`
+	Missing  int `json:"missing"`
+	Entries  int `json:"entries"`
+	Requests int `json:"requests"`
+	// Duration is in seconds.
+	Duration float64 `json:"duration"`
+	Error    string  `json:"error,omitempty"`
+	Hint     string  `json:"hint,omitempty"`
+	Gaps     []Gap   `json:"gaps"`
+}
+
+// Gap is a part of the directory that could not be read.
+type Gap struct {
+	Prefix string `json:"prefix"`
+	Reason string `json:"reason"`
+}
+
+// Result is whether a message can be encrypted to all of its recipients.
+type Result struct {
+	// State is "encrypted" or "unable-to-encrypt".
+	State string `json:"state"`
+	// Blocking are the addresses that stand in the way.
+	Blocking   []string `json:"blocking"`
+	Recipients []Answer `json:"recipients"`
+}
+
+// Answer is the answer for one address.
+type Answer struct {
+	// Address is the canonical form, or the text as asked when that is no address.
+	Address string `json:"address"`
+	// Asked is the text as asked, when it differs.
+	Asked string `json:"asked,omitempty"`
+	// State is "encryptable", or why not.
+	State string `json:"state"`
+	// Source is "gal", "contacts" or "installed".
+	Source      string       `json:"source,omitempty"`
+	Certificate *Certificate `json:"certificate,omitempty"`
+	Reasons     []string     `json:"reasons"`
+	Hints       []string     `json:"hints,omitempty"`
+	Warnings    []string     `json:"warnings,omitempty"`
+	Name        string       `json:"name,omitempty"`
+	// Seen is when the server last confirmed the entry.
+	Seen time.Time `json:"seen,omitzero"`
+	// Explain lists every candidate, best first; only when asked for.
+	Explain []Candidate `json:"explain,omitempty"`
+}
+
+// Candidate is a certificate, or a value that held none, which was considered.
+type Candidate struct {
+	Certificate *Certificate `json:"certificate,omitempty"`
+	Source      string       `json:"source"`
+	Entry       string       `json:"entry,omitempty"`
+	Property    string       `json:"property,omitempty"`
+	Default     bool         `json:"default,omitempty"`
+	Preferred   bool         `json:"preferred,omitempty"`
+	State       string       `json:"state"`
+	Reasons     []string     `json:"reasons"`
+	Hints       []string     `json:"hints,omitempty"`
+	Chosen      bool         `json:"chosen,omitempty"`
+}
+
+// Certificate says which certificate is meant.
+type Certificate struct {
+	// SHA256 is the fingerprint in lower-case hex.
+	SHA256    string    `json:"sha256"`
+	Subject   string    `json:"subject"`
+	Issuer    string    `json:"issuer"`
+	Serial    string    `json:"serial"`
+	NotBefore time.Time `json:"notBefore"`
+	NotAfter  time.Time `json:"notAfter"`
+	// Key is algorithm and size, for example "RSA 2048".
+	Key       string   `json:"key"`
+	Addresses []string `json:"addresses,omitempty"`
+}
+
+// CertificateDetails is a certificate in full.
+type CertificateDetails struct {
+	Certificate
+	SignatureAlgorithm string   `json:"signatureAlgorithm"`
+	KeyUsage           []string `json:"keyUsage"`
+	ExtendedKeyUsage   []string `json:"extendedKeyUsage"`
+	// Entries are the primary addresses of the directory entries that carry it.
+	Entries []string `json:"entries"`
+	// Raw is the DER encoding.
+	Raw []byte `json:"raw"`
+}
+
+// Candidates is what the directory holds about some addresses, without a verdict.
+type Candidates struct {
+	// LastSuccess is when the last complete run began.
+	LastSuccess time.Time           `json:"lastSuccess,omitzero"`
+	Addresses   []AddressCandidates `json:"addresses"`
+}
+
+// AddressCandidates are the entries of one address.
+type AddressCandidates struct {
+	Address   string     `json:"address"`
+	Sightings []Sighting `json:"sightings"`
+}
+
+// Sighting is an entry and when the server last confirmed it.
+type Sighting struct {
+	Entry Entry     `json:"entry"`
+	Seen  time.Time `json:"seen"`
+	// Claimed reports that only a certificate names the address; the directory does not list it.
+	Claimed bool `json:"claimed,omitempty"`
+}
+
+// Entry is an entry of the address book.
+type Entry struct {
+	Primary     string   `json:"primary"`
+	Addresses   []string `json:"addresses"`
+	Claimed     []string `json:"claimed,omitempty"`
+	DisplayName string   `json:"displayName,omitempty"`
+	GivenName   string   `json:"givenName,omitempty"`
+	Surname     string   `json:"surname,omitempty"`
+	Alias       string   `json:"alias,omitempty"`
+	// Kind is "mailbox", "contact", "group" or "other".
+	Kind         string            `json:"kind"`
+	Certificates []UserCertificate `json:"certificates,omitempty"`
+	// Intermediates are CA certificates (DER) that came along.
+	Intermediates [][]byte      `json:"intermediates,omitempty"`
+	Undecodable   []Undecodable `json:"undecodable,omitempty"`
+	Changed       time.Time     `json:"changed"`
+	Missing       time.Time     `json:"missing,omitzero"`
+	LastSeen      time.Time     `json:"lastSeen,omitzero"`
+}
+
+// UserCertificate is a certificate of an entry and where it was found.
+type UserCertificate struct {
+	// Raw is the DER encoding.
+	Raw      []byte `json:"raw"`
+	Property string `json:"property"`
+	Encoding string `json:"encoding"`
+	Default  bool   `json:"default,omitempty"`
+}
+
+// Undecodable is a value that held no certificate.
+type Undecodable struct {
+	Property string `json:"property"`
+	Reason   string `json:"reason"`
+	SHA256   string `json:"sha256,omitempty"`
+	Size     int    `json:"size"`
+}
+
+// Entries is what a completion found.
+type Entries struct {
+	Entries []EntrySummary `json:"entries"`
+	// More reports that there are more than the limit let through.
+	More bool `json:"more"`
+}
+
+// EntrySummary is an entry as a completion shows it.
+type EntrySummary struct {
+	Primary      string   `json:"primary"`
+	Addresses    []string `json:"addresses"`
+	DisplayName  string   `json:"displayName"`
+	GivenName    string   `json:"givenName,omitempty"`
+	Surname      string   `json:"surname,omitempty"`
+	Kind         string   `json:"kind"`
+	Certificates int      `json:"certificates"`
+}
+
+// Identity is an own key and its certificate.
+type Identity struct {
+	Certificate Certificate `json:"certificate"`
+	Added       time.Time   `json:"added"`
+}
+
+// Identities is the list of own keys.
+type Identities struct {
+	Identities []Identity `json:"identities"`
+}
+
+// ImportRequest is a PFX file and its passphrases.
+type ImportRequest struct {
+	PFX []byte `json:"pfx"`
+	// PFXPassphrase opens the file; it may be empty.
+	PFXPassphrase string `json:"pfxPassphrase,omitempty"`
+	// KeyringPassphrase is needed when the keyring is new or locked.
+	KeyringPassphrase string `json:"keyringPassphrase,omitempty"`
+}
+
+// Imported is what an import brought.
+type Imported struct {
+	Identities []Identity `json:"identities"`
+	// Added counts those that were not there before.
+	Added int `json:"added"`
+}
+
+// unlockRequest is the body of POST /v1/unlock.
+type unlockRequest struct {
+	Passphrase string `json:"passphrase"`
+	For        string `json:"for,omitempty"`
+}
+
+// CheckReport is the result of verifying the daemon's files.
+type CheckReport struct {
+	OK    bool        `json:"ok"`
+	Files []FileCheck `json:"files"`
+}
+
+// FileCheck is the state of one file: "ok", "missing" or "damaged".
+type FileCheck struct {
+	Name   string `json:"name"`
+	Path   string `json:"path"`
+	State  string `json:"state"`
+	Detail string `json:"detail,omitempty"`
+	Hint   string `json:"hint,omitempty"`
+}
