@@ -294,8 +294,11 @@ func (m *message) decryptCBC(content *octets) (_ *Decrypted, err error) {
 		return nil, fmt.Errorf("open spool for ciphertext: %w", err)
 	}
 	defer func() {
-		if err != nil {
-			err = errors.Join(err, spool.Close())
+		if err == nil {
+			return
+		}
+		if closeErr := spool.Close(); closeErr != nil {
+			err = errors.Join(err, closeErr)
 		}
 	}()
 	size, err := copyContent(spool, content)

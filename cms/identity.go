@@ -26,7 +26,7 @@ type Identity struct {
 // agreement returns the identity's key for Diffie-Hellman and its curve.
 func (i *Identity) agreement() (KeyAgreement, curve, bool) {
 	var pub *ecdh.PublicKey
-	switch p := i.Certificate.PublicKey.(type) {
+	switch p := publicKey(i.Certificate).(type) {
 	case *ecdsa.PublicKey:
 		point, err := p.ECDH()
 		if err != nil {

@@ -13,7 +13,7 @@ import (
 // recipientInfo encrypts the content key for one certificate and returns the RecipientInfo with its version (RFC 5652
 // section 6.2).
 func recipientInfo(cert *x509.Certificate, key []byte, opts *EncryptOptions) (der []byte, version int64, err error) {
-	switch pub := cert.PublicKey.(type) {
+	switch pub := publicKey(cert).(type) {
 	case *rsa.PublicKey:
 		der, err = transportInfo(cert, pub, key, opts.OAEP)
 		return der, 0, err
@@ -29,6 +29,18 @@ func recipientInfo(cert *x509.Certificate, key []byte, opts *EncryptOptions) (de
 		return der, 3, err
 	}
 	return nil, 0, fmt.Errorf("certificate %q has a key that cannot be encrypted to (%v)", cert.Subject, cert.PublicKeyAlgorithm)
+}
+
+// publicKey returns the key of a certificate. crypto/x509 leaves keys out that cannot sign, such as X25519.
+func publicKey(cert *x509.Certificate) crypto.PublicKey {
+	if cert.PublicKey != nil {
+		return cert.PublicKey
+	}
+	key, err := x509.ParsePKIXPublicKey(cert.RawSubjectPublicKeyInfo)
+	if err != nil {
+		return nil
+	}
+	return key
 }
 
 // transportInfo makes a KeyTransRecipientInfo (RFC 5652 section 6.2.1).
