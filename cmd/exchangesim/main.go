@@ -83,11 +83,15 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "exchangesim:", err)
 		return exitUsage
 	}
-	if err := s.serve(ctx, stdout, stderr); err != nil {
-		fmt.Fprintln(stderr, "exchangesim:", err)
-		return exitUnavailable
+	err = s.serve(ctx, stdout, stderr)
+	if err == nil {
+		return exitOK
 	}
-	return exitOK
+	fmt.Fprintln(stderr, "exchangesim:", err)
+	if errors.Is(err, exchangesim.ErrOptions) {
+		return exitUsage
+	}
+	return exitUnavailable
 }
 
 // serve writes the files, serves until the end, and takes its own temporary files away.
@@ -97,21 +101,8 @@ func (s *settings) serve(ctx context.Context, stdout, stderr io.Writer) error {
 		return fmt.Errorf("make a folder for the authority and the password: %w", err)
 	}
 	defer os.RemoveAll(temporary)
-	if err := s.password(temporary); err != nil {
-		return err
-	}
-	server, err := exchangesim.New(s.options)
+	server, err := s.prepare(temporary)
 	if err != nil {
-		return err
-	}
-	if s.fault != "" {
-		kind, err := exchangesim.ParseFault(s.fault)
-		if err != nil {
-			return err
-		}
-		server.Fault(exchangesim.Fault{Kind: kind})
-	}
-	if err := s.writeFiles(server, temporary); err != nil {
 		return err
 	}
 	if err := server.Start(); err != nil {
@@ -131,6 +122,25 @@ func (s *settings) serve(ctx context.Context, stdout, stderr io.Writer) error {
 	}
 	<-ctx.Done()
 	return server.Close()
+}
+
+// prepare makes the server and writes everything that a client needs before it listens.
+func (s *settings) prepare(temporary string) (*exchangesim.Server, error) {
+	if err := s.password(temporary); err != nil {
+		return nil, err
+	}
+	server, err := exchangesim.New(s.options)
+	if err != nil {
+		return nil, err
+	}
+	if s.fault != "" {
+		kind, err := exchangesim.ParseFault(s.fault)
+		if err != nil {
+			return nil, err
+		}
+		server.Fault(exchangesim.Fault{Kind: kind})
+	}
+	return server, s.writeFiles(server, temporary)
 }
 
 // tell says what a user needs to connect.

@@ -204,7 +204,7 @@ func TestSignedDataValue(t *testing.T) {
 
 // TestEveryRecipeOfManyPeople makes the certificates of a whole directory once.
 func TestEveryRecipeOfManyPeople(t *testing.T) {
-	s, err := New(Options{Entries: 3000, Seed: 4})
+	s, err := New(Options{Entries: 1500, Seed: 4})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -238,7 +238,7 @@ func TestReplaceCertificates(t *testing.T) {
 }
 
 func TestHideCertificatesHidesThatShare(t *testing.T) {
-	d := newDirectoryOf(t, 2000, 1)
+	d := newDirectoryOf(t, 1000, 1)
 	count := func() (n int) {
 		for _, e := range d.entries {
 			if c, err := d.certificates(e); err != nil {

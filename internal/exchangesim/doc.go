@@ -24,4 +24,14 @@
 // 2 % an EC one, and 3 % something that cannot be used or not at once. Half of the values are bare DER in
 // MSExchangeCertificate, 35 % SignedData in UserSMIMECertificate with DER in the other, 10 % MS-OXOABK settings, 5 % bare
 // DER in UserSMIMECertificate.
+//
+// How uneven that is, for seed 1: 17 % of the people's addresses start with m, 15 % with j, 11 % with a, 8 % with s, none
+// with x. 10,000 entries have 15,294 addresses, 42 of them never listed; to find them all by "smtp:" prefixes that are
+// split one character at a time, 134 answers are truncated and 1,028 are complete and find somebody. For 100,000 entries
+// it is 1,641 and 8,488. Directory.PrefixCost counts this for any directory.
+//
+// # Cost
+//
+// 100,000 entries are there in about a second and take 71 MiB; certificates are made when they are first asked for (about
+// 0.4 ms each) and kept, 227 MiB when all of them were.
 package exchangesim

@@ -2,7 +2,6 @@ package exchangesim
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -299,7 +298,5 @@ func ParseFault(name string) (FaultKind, error) {
 	if slices.Contains(FaultKinds(), kind) {
 		return kind, nil
 	}
-	return "", fmt.Errorf("%w %q: use one of %v", errUnknownFault, name, FaultKinds())
+	return "", fmt.Errorf("%w: fault %q is not one of %v", ErrOptions, name, FaultKinds())
 }
-
-var errUnknownFault = errors.New("unknown fault")
