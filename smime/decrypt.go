@@ -172,4 +172,3 @@ func checkContentType(message *bufio.Reader) error {
 	}
 	return nil
 }
-

@@ -227,25 +227,43 @@ func (b *base64Reader) fill() {
 	}
 }
 
+// isBase64 is a table because branches on the letters of base64 cannot be predicted, which made reading slow.
+var isBase64 = func() (table [256]bool) {
+	for _, c := range []byte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/") {
+		table[c] = true
+	}
+	return table
+}()
+
 // scan collects the characters that carry data.
 func (b *base64Reader) scan(p []byte) error {
+	text := b.text
 	for i, c := range p {
-		switch {
-		case 'A' <= c && c <= 'Z', 'a' <= c && c <= 'z', '0' <= c && c <= '9', c == '+', c == '/':
-			if b.padding > 0 {
-				return fmt.Errorf("%w: base64 goes on after its end, at byte %d", ErrEncoding, b.position+int64(i))
-			}
-			b.text = append(b.text, c)
-		case c == '=':
-			if b.padding++; b.padding > 2 {
-				return fmt.Errorf("%w: too much base64 padding, at byte %d", ErrEncoding, b.position+int64(i))
-			}
-		case c != ' ' && c != '\t' && c != '\r' && c != '\n':
-			return fmt.Errorf("%w: byte %d is no base64", ErrEncoding, b.position+int64(i))
+		if isBase64[c] && b.padding == 0 {
+			text = append(text, c)
+			continue
+		}
+		if fault := b.special(c); fault != "" {
+			return fmt.Errorf("%w: byte %d of the text %s", ErrEncoding, b.position+int64(i), fault)
 		}
 	}
+	b.text = text
 	b.position += int64(len(p))
 	return nil
+}
+
+// special takes a character that carries no data, or stands after the padding. It returns what is wrong with it.
+func (b *base64Reader) special(c byte) string {
+	switch {
+	case c == ' ' || c == '\t' || c == '\r' || c == '\n':
+		return ""
+	case c == '=' && b.padding < 2:
+		b.padding++
+		return ""
+	case b.padding > 0:
+		return "stands after its end"
+	}
+	return "is no base64"
 }
 
 // end decodes the last, padded group.

@@ -1,0 +1,273 @@
+package smime
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha1"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/galsyncd/galsyncd/cms"
+	"github.com/galsyncd/galsyncd/internal/testca"
+)
+
+// need skips the test when a peer program is not installed; in CI that is a failure.
+func need(t testing.TB, programs ...string) {
+	t.Helper()
+	for _, p := range programs {
+		if _, err := exec.LookPath(p); err != nil {
+			if os.Getenv("CI") == "true" {
+				t.Fatalf("peer program %s is missing", p)
+			}
+			t.Skipf("peer program %s is not installed", p)
+		}
+	}
+}
+
+// run executes a peer program and returns what it prints.
+func run(t testing.TB, env []string, input []byte, program string, args ...string) []byte {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, program, args...)
+	cmd.Env = append(os.Environ(), env...)
+	cmd.Stdin = bytes.NewReader(input)
+	var out, talk bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &talk
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("%s %s: %v\n%s", program, strings.Join(args, " "), err, talk.Bytes())
+	}
+	return out.Bytes()
+}
+
+// peer is a recipient whose key the peer programs have, in the files NAME.pem, NAME.key and NAME.p12 (password x).
+type peer struct {
+	dir      string
+	ca       *testca.CA
+	identity cms.Identity
+}
+
+func newPeer(t testing.TB) peer {
+	t.Helper()
+	need(t, "openssl")
+	ca, err := testca.New("Peer Root")
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf, err := ca.Leaf(testca.Options{Addresses: []string{"peer@corp.example"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := peer{t.TempDir(), ca, cms.Identity{Certificate: leaf.Certificate, Key: leaf.Key}}
+	key, err := leaf.KeyPEM()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.file(t, "peer.key", key)
+	p.file(t, "peer.pem", testca.CertificatePEM(leaf.Certificate))
+	p.file(t, "ca.pem", testca.CertificatePEM(ca.Certificate))
+	run(t, nil, nil, "openssl", "pkcs12", "-export", "-legacy", "-inkey", p.path("peer.key"), "-in", p.path("peer.pem"), "-certfile", p.path("ca.pem"),
+		"-name", "peer", "-passout", "pass:x", "-out", p.path("peer.p12"))
+	return p
+}
+
+func (p peer) path(name string) string { return filepath.Join(p.dir, name) }
+
+func (p peer) file(t testing.TB, name string, data []byte) string {
+	t.Helper()
+	if err := os.WriteFile(p.path(name), data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return p.path(name)
+}
+
+// mails are mails and the content that a reader must find in them.
+var mails = []struct{ name, mail, inside string }{
+	{"small", "From: a@corp.example\nTo: peer@corp.example\nSubject: s\n\nhello\n", "Content-Type: text/plain; charset=us-ascii\r\n\r\nhello\r\n"},
+	{"empty", "To: peer@corp.example\n\n", "Content-Type: text/plain; charset=us-ascii\r\n\r\n"},
+	{"multipart", "To: peer@corp.example\nContent-Type: multipart/mixed; boundary=b\n\n--b\n\none\n--b--\n", "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\none\r\n--b--\r\n"},
+	{"large", "To: peer@corp.example\n\n" + strings.Repeat("a line of a larger mail\n", 20000), "Content-Type: text/plain; charset=us-ascii\r\n\r\n" + strings.Repeat("a line of a larger mail\r\n", 20000)},
+}
+
+func (p peer) encrypt(t testing.TB, mail string, opts EncryptOptions) []byte {
+	t.Helper()
+	opts.Recipients = people{"peer@corp.example": p.identity}
+	text, _, _, err := encryptString(t, mail, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return []byte(text)
+}
+
+func TestOpenSSLReads(t *testing.T) {
+	p := newPeer(t)
+	for _, m := range mails {
+		for _, opts := range []EncryptOptions{{}, {LF: true}, {Cipher: cms.AES128CBC}, {Cipher: cms.AES256GCM}} {
+			in := p.file(t, "in.eml", p.encrypt(t, m.mail, opts))
+			programs := []string{"cms", "smime"}
+			if opts.Cipher == cms.AES256GCM {
+				programs = programs[:1]
+			}
+			for _, program := range programs {
+				got := run(t, nil, nil, "openssl", program, "-decrypt", "-binary", "-in", in, "-inkey", p.path("peer.key"), "-recip", p.path("peer.pem"))
+				if string(got) != m.inside {
+					t.Errorf("openssl %s, %s, %+v: got %q", program, m.name, opts, short(string(got)))
+				}
+			}
+		}
+	}
+}
+
+func TestOpenSSLWrites(t *testing.T) {
+	p := newPeer(t)
+	for _, m := range mails {
+		if m.name == "empty" {
+			continue
+		}
+		in := p.file(t, "inside", []byte(m.inside))
+		for _, args := range [][]string{{"cms", "-aes-256-cbc"}, {"cms", "-aes-256-gcm"}, {"cms", "-aes-128-cbc", "-stream"}, {"smime", "-aes256"}} {
+			mail := run(t, nil, nil, "openssl", append([]string{args[0], "-encrypt", "-binary", "-in", in, "-from", "a@corp.example", "-to", "peer@corp.example", "-subject", "s", args[1]}, append(args[2:], p.path("peer.pem"))...)...)
+			got, _, err := decryptString(t, string(mail), []cms.Identity{p.identity})
+			if err != nil || !strings.HasSuffix(got, "\r\nMIME-Version: 1.0\r\n"+m.inside) && !strings.HasSuffix(got, "\r\n"+m.inside) {
+				t.Errorf("openssl %v, %s: %v, got %q", args, m.name, err, short(got))
+			}
+		}
+	}
+	signed := run(t, nil, []byte("Content-Type: text/plain\r\n\r\nx"), "openssl", "cms", "-sign", "-nodetach", "-signer", p.path("peer.pem"), "-inkey", p.path("peer.key"))
+	if _, _, err := decryptString(t, string(signed), []cms.Identity{p.identity}); !errors.Is(err, ErrNotEncrypted) {
+		t.Errorf("opaque signed mail: %v", err)
+	}
+}
+
+// A mail that was signed first is encrypted as it is, and its signature still holds inside.
+func TestSignThenEncrypt(t *testing.T) {
+	p := newPeer(t)
+	for _, form := range []string{"-nodetach", "-stream"} {
+		signed := run(t, nil, []byte("Content-Type: text/plain\r\n\r\nsigned text\r\n"), "openssl", "cms", "-sign", form, "-signer", p.path("peer.pem"), "-inkey", p.path("peer.key"), "-to", "peer@corp.example")
+		text := p.encrypt(t, string(signed), EncryptOptions{})
+		plain, _, err := decryptString(t, string(text), []cms.Identity{p.identity})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := run(t, nil, []byte(plain), "openssl", "cms", "-verify", "-CAfile", p.path("ca.pem"), "-purpose", "any")
+		if !strings.Contains(string(got), "signed text") {
+			t.Errorf("%s: got %q", form, got)
+		}
+	}
+}
+
+// der is the CMS message in an encrypted mail.
+func der(t testing.TB, mail []byte) []byte {
+	t.Helper()
+	_, body, _ := bytes.Cut(mail, []byte("\r\n\r\n"))
+	message, err := base64.StdEncoding.DecodeString(string(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return message
+}
+
+func TestGpgsmReads(t *testing.T) {
+	need(t, "gpgsm", "gpgconf")
+	p := newPeer(t)
+	home, err := os.MkdirTemp("", "gpgsm") // the agent's socket needs a short path
+	if err != nil {
+		t.Fatal(err)
+	}
+	env := []string{"GNUPGHOME=" + home}
+	t.Cleanup(func() {
+		cmd := exec.Command("gpgconf", "--kill", "all")
+		cmd.Env = append(os.Environ(), env...)
+		_ = cmd.Run()
+		_ = os.RemoveAll(home)
+	})
+	sum := sha1.Sum(p.ca.Certificate.Raw)
+	for name, text := range map[string]string{
+		"gpg-agent.conf": "allow-loopback-pinentry\n",
+		"gpgsm.conf":     "disable-crl-checks\ndisable-policy-checks\ndisable-dirmngr\nno-common-certs-import\n",
+		"trustlist.txt":  hex.EncodeToString(sum[:]) + " S relax\n",
+	} {
+		if err := os.WriteFile(filepath.Join(home, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	options := []string{"--batch", "--pinentry-mode", "loopback", "--passphrase-fd", "0"}
+	run(t, env, []byte("x\n"), "gpgsm", append(options, "--import", p.path("peer.p12"))...)
+	for _, m := range mails {
+		in := p.file(t, "in.der", der(t, p.encrypt(t, m.mail, EncryptOptions{})))
+		if got := run(t, env, []byte("x\n"), "gpgsm", append(options, "--decrypt", in)...); string(got) != m.inside {
+			t.Errorf("%s: got %q", m.name, short(string(got)))
+		}
+	}
+}
+
+func TestNSSReads(t *testing.T) {
+	need(t, "certutil", "pk12util", "cmsutil")
+	p := newPeer(t)
+	db := "sql:" + p.dir
+	run(t, nil, nil, "certutil", "-N", "-d", db, "--empty-password")
+	run(t, nil, nil, "pk12util", "-i", p.path("peer.p12"), "-d", db, "-W", "x")
+	for _, m := range mails {
+		in := p.file(t, "in.der", der(t, p.encrypt(t, m.mail, EncryptOptions{})))
+		if got := run(t, nil, nil, "cmsutil", "-D", "-d", db, "-i", in); string(got) != m.inside {
+			t.Errorf("%s: got %q", m.name, short(string(got)))
+		}
+	}
+}
+
+// vectors is the folder of vectors whose licence keeps them out of the repository. The test is skipped without it.
+func vectors(t testing.TB, parts ...string) string {
+	t.Helper()
+	root := os.Getenv("GALSYNCD_SMIME_VECTORS")
+	if root == "" {
+		root = filepath.Join("..", "..", "shared", "smime-vectors")
+	}
+	path := filepath.Join(append([]string{root}, parts...)...)
+	if _, err := os.Stat(path); err != nil {
+		t.Skipf("vectors %s are not here", filepath.Join(parts...))
+	}
+	return path
+}
+
+// TestThunderbird reads the mails that Thunderbird's own tests use, made by NSS.
+func TestThunderbird(t *testing.T) {
+	dir := vectors(t, "thunderbird")
+	need(t, "openssl")
+	var ids []cms.Identity
+	for _, name := range []string{"Alice", "Bob", "Dave"} {
+		text := run(t, nil, nil, "openssl", "pkcs12", "-legacy", "-in", filepath.Join(dir, name+".p12"), "-passin", "pass:nss", "-nodes", "-clcerts")
+		ids = append(ids, cms.Identity{Certificate: parseCertificate(t, text), Key: parseKey(t, text)})
+	}
+	files, err := filepath.Glob(filepath.Join(dir, "*.env.eml"))
+	if err != nil || len(files) < 5 {
+		t.Fatalf("%d mails, %v", len(files), err)
+	}
+	more, err := filepath.Glob(filepath.Join(dir, "alice.env.*.eml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range append(files, more...) {
+		mail, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, how, err := decryptString(t, string(mail), ids)
+		outerSigned := strings.Contains(filepath.Base(file), ".env.") && !strings.HasSuffix(file, ".env.eml")
+		switch {
+		case outerSigned && !errors.Is(err, ErrNotEncrypted):
+			t.Errorf("%s: %v, want ErrNotEncrypted", filepath.Base(file), err)
+		case !outerSigned && err != nil:
+			t.Errorf("%s: %v", filepath.Base(file), err)
+		case !outerSigned && (how.Protection != cms.Malleable || !strings.Contains(got, "\r\nContent-Type: ") || !strings.Contains(got, "To: Bob@example.com\r\n")):
+			t.Errorf("%s: %s, %q", filepath.Base(file), how.Protection, short(got))
+		}
+	}
+	t.Logf("%d mails", len(files)+len(more))
+}
