@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"compress/gzip"
+	"context"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -89,12 +90,12 @@ func TestHostileAnswers(t *testing.T) {
 		"a folded value":         {value + "<t:Base64Binary>", "AAAA<!-- -->", "elements and texts"},
 		"entries":                {beginning, entry, "more than 1000 entries"},
 		"values":                 {value, "<t:Base64Binary>AAAA</t:Base64Binary>", "elements and texts"},
-		"long values":            {value, "<t:Base64Binary>" + strings.Repeat("AAAA", 100_000) + "</t:Base64Binary>", "longer than 67108864 bytes"},
+		"long values":            {value, "<t:Base64Binary>" + strings.Repeat("AAAA", 100_000) + "</t:Base64Binary>", "longer than 8388608 bytes"},
 		"elements":               {beginning, "<x/>", "elements and texts"},
 		"elements in each other": {beginning, "<x>", "more than 64 elements inside each other"},
-		"tags of 12 KB":          {beginning, "<x" + attributes + "/>", "longer than 67108864 bytes"},
+		"tags of 12 KB":          {beginning, "<x" + attributes + "/>", "longer than 8388608 bytes"},
 		"tags of 24 KB":          {beginning, "<x" + attributes + attributes + "/>", "a tag of the answer is longer than 16384 bytes"},
-		"long texts":             {beginning, strings.Repeat(" ", 1<<19) + "<x/>", "longer than 67108864 bytes"},
+		"long texts":             {beginning, strings.Repeat(" ", 1<<19) + "<x/>", "longer than 8388608 bytes"},
 		"headers":                {"<s:Envelope xmlns:s='" + nsSOAP + "'>", "<s:Header/>", "elements and texts"},
 		"bodies":                 {"<s:Envelope xmlns:s='" + nsSOAP + "'>", "<s:Body/>", "elements and texts"},
 		"references":             {beginning + "<x>", "&#1;", "one element"},
@@ -102,7 +103,9 @@ func TestHostileAnswers(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			m := newMeasured(&endless{head: tc.head, again: tc.again})
 			started := time.Now()
-			_, err := readAnswer(newInput(m))
+			in := newInput(m)
+			in.maxBytes, in.maxTokens = in.maxBytes/8, in.maxTokens/8 // keeps the test short
+			_, err := readAnswer(in)
 			if !errors.Is(err, errRefused) || !strings.Contains(err.Error(), tc.reason) {
 				t.Errorf("error %v, want %q", err, tc.reason)
 			}
@@ -138,11 +141,13 @@ func TestDeep(t *testing.T) {
 
 // TestGzipBomb sends 1 GiB of spaces as 1 MB.
 func TestGzipBomb(t *testing.T) {
-	c := handle(t, func(w http.ResponseWriter, _ *http.Request) {
+	c := handle(t, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Encoding", "gzip")
 		z, _ := gzip.NewWriterLevel(w, gzip.BestSpeed)
 		_, _ = io.WriteString(z, beginning)
-		_, _ = io.CopyN(z, &endless{again: " "}, 1<<30)
+		for spaces, n := bytes.Repeat([]byte(" "), 1<<20), 0; n < 1<<10 && r.Context().Err() == nil; n++ {
+			_, _ = z.Write(spaces)
+		}
 		_ = z.Close()
 	})
 	_, err := c.Search(t.Context(), "a", true)
@@ -154,7 +159,7 @@ func TestGzipBomb(t *testing.T) {
 // TestCutOff reads an answer that ends after each of its bytes: never as an answer, never as none.
 func TestCutOff(t *testing.T) {
 	all := samples(t)
-	for _, name := range []string{"synthetic-multiple-mixed-types.xml", "synthetic-tlv-smime.xml", "resolvenames-noresults-msdocs.xml", "synthetic-fault-serverbusy.xml"} {
+	for _, name := range []string{"synthetic-multiple-mixed-types.xml", "resolvenames-noresults-msdocs.xml", "synthetic-fault-serverbusy.xml"} {
 		body := bytes.TrimRight(all[name], " \t\r\n")
 		for n := range len(body) {
 			in := newInput(bytes.NewReader(body[:n]))
@@ -221,7 +226,7 @@ func BenchmarkReadAnswer(b *testing.B) {
 
 // pipeServer answers over a pipe inside a bubble of fake time.
 func pipeServer(t *testing.T, answer func(net.Conn)) *Client {
-	transport := &http.Transport{Dial: func(string, string) (net.Conn, error) {
+	transport := &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
 		client, server := net.Pipe()
 		go func() {
 			defer server.Close()

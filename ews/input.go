@@ -48,13 +48,18 @@ type input struct {
 	r *bufio.Reader
 	// read counts the bytes taken from r, given those handed to the decoder.
 	read, given int64
+	// maxBytes and maxTokens bound the answer; tests lower them.
+	maxBytes  int64
+	maxTokens int
 	// mark is the value of given when the current token began.
 	mark    int64
 	pending []byte
 	err     error
 }
 
-func newInput(r io.Reader) *input { return &input{r: bufio.NewReader(r)} }
+func newInput(r io.Reader) *input {
+	return &input{r: bufio.NewReader(r), maxBytes: maxAnswer, maxTokens: maxTokens}
+}
 
 // sniff looks at the beginning: no content, an HTML page, UTF-16, a byte order mark.
 func (in *input) sniff(saysHTML bool) error {
@@ -113,8 +118,8 @@ func (in *input) ReadByte() (byte, error) {
 		in.err = err
 	case in.given-in.mark >= maxToken:
 		in.err = refusedf("one element of the answer is longer than %d bytes", maxToken)
-	case in.read > maxAnswer:
-		in.err = refusedf("the answer is longer than %d bytes", maxAnswer)
+	case in.read > in.maxBytes:
+		in.err = refusedf("the answer is longer than %d bytes", in.maxBytes)
 	}
 	in.given++
 	return b, in.err

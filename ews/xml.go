@@ -44,8 +44,8 @@ func (r *reader) next() (xml.Token, error) {
 		if err != nil {
 			return nil, err
 		}
-		if r.tokens++; r.tokens > maxTokens {
-			return nil, refusedf("the answer has more than %d elements and texts", maxTokens)
+		if r.tokens++; r.tokens > r.in.maxTokens {
+			return nil, refusedf("the answer has more than %d elements and texts", r.in.maxTokens)
 		}
 		switch t.(type) {
 		case xml.StartElement:

@@ -20,6 +20,9 @@ const max401 = 64 << 10
 // errHandshake reports that a handshake did not stay on its connection; asking again may work.
 var errHandshake = &handshakeError{}
 
+// errChallenge reports a challenge that was not answered, so that the credential was not shown.
+var errChallenge = errors.New("the server's NTLM challenge is damaged, or asks for what is not supported (NTLM version 1, key exchange)")
+
 type handshakeError struct{}
 
 func (*handshakeError) Error() string {
@@ -37,6 +40,7 @@ type lane struct {
 	// Of the request under way:
 	credential fingerprint
 	shown      bool  // the credential was shown to the server
+	challenged bool  // the server sent a challenge
 	err        error // what the negotiator hides: it returns the first 401 when its handshake breaks
 }
 
@@ -51,7 +55,7 @@ func newLane(t *http.Transport, m Method, g *guard) *lane {
 
 // do sends a request, with its handshake when there is one.
 func (l *lane) do(req *http.Request, c fingerprint) (*http.Response, error) {
-	l.credential, l.shown, l.err = c, false, nil
+	l.credential, l.shown, l.challenged, l.err = c, false, false, nil
 	resp, err := l.outer.RoundTrip(req)
 	if err != nil {
 		return nil, err
@@ -60,9 +64,14 @@ func (l *lane) do(req *http.Request, c fingerprint) (*http.Response, error) {
 		_ = resp.Body.Close()
 		return nil, l.err
 	}
-	if resp.StatusCode == http.StatusUnauthorized && !l.shown {
-		l.guard.refusedUnseen(c)
+	if resp.StatusCode != http.StatusUnauthorized || l.shown {
+		return resp, nil
 	}
+	if l.challenged {
+		_ = resp.Body.Close()
+		return nil, errChallenge
+	}
+	l.guard.refusedUnseen(c)
 	return resp, nil
 }
 
@@ -71,6 +80,7 @@ func (l *lane) RoundTrip(req *http.Request) (*http.Response, error) {
 	resp, err := l.send(req)
 	if err == nil && resp.StatusCode == http.StatusUnauthorized {
 		err = settle401(resp)
+		l.challenged = l.challenged || messageType(resp.Header.Get("WWW-Authenticate")) == challengeMessage
 	}
 	if err != nil {
 		l.err = err
@@ -84,7 +94,7 @@ func (l *lane) send(req *http.Request) (*http.Response, error) {
 	switch {
 	case authorization == "":
 		return l.http.RoundTrip(req)
-	case isAuthenticate(authorization):
+	case messageType(authorization) == authenticateMessage:
 		return l.show(once(req), true)
 	case strings.HasPrefix(authorization, "Basic "):
 		return l.show(req, false)
@@ -152,11 +162,20 @@ func settle401(resp *http.Response) error {
 	return nil
 }
 
-// isAuthenticate reports the message that proves knowledge of the password (MS-NLMP section 2.2.1.3).
-func isAuthenticate(authorization string) bool {
-	_, token, _ := strings.Cut(authorization, " ")
+// Messages of NTLM (MS-NLMP section 2.2.1). The last one proves knowledge of the password.
+const (
+	challengeMessage    = 2
+	authenticateMessage = 3
+)
+
+// messageType tells which message of NTLM a header value holds; 0 is none.
+func messageType(value string) byte {
+	_, token, _ := strings.Cut(value, " ")
 	b, err := base64.StdEncoding.DecodeString(token)
-	return err == nil && len(b) >= 12 && string(b[:8]) == "NTLMSSP\x00" && b[8] == 3
+	if err != nil || len(b) < 12 || string(b[:8]) != "NTLMSSP\x00" {
+		return 0
+	}
+	return b[8]
 }
 
 // lanes are the connections of one client. The one used last is used next, because it is signed in.

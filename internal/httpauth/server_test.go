@@ -28,22 +28,30 @@ type ntlmServer struct {
 	offers   []string
 	page     string // the body of a 401
 	refuse   atomic.Bool
+	oldNTLM  atomic.Bool // ask for NTLM version 1
 	dropNext atomic.Bool // close the connection instead of sending the next challenge's answer
 
 	requests, shown atomic.Int64 // HTTP requests; messages with a proof
 	mu              sync.Mutex
 	bodies          []string
+	conn            net.Conn // of the last request
 }
 
 type connKey struct{}
 
 // connState is what the server knows of a connection.
-type connState struct{ challenged, signedIn bool }
+type connState struct {
+	net.Conn
+	challenged, signedIn bool
+}
 
 func (s *ntlmServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.requests.Add(1)
 	body, _ := io.ReadAll(r.Body)
 	conn := r.Context().Value(connKey{}).(*connState)
+	s.mu.Lock()
+	s.conn = conn.Conn
+	s.mu.Unlock()
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	msg, _ := base64.StdEncoding.DecodeString(token)
 	switch {
@@ -57,7 +65,11 @@ func (s *ntlmServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	case len(msg) > 12 && msg[8] == 1:
 		conn.challenged = true
-		w.Header().Set("WWW-Authenticate", scheme+" "+base64.StdEncoding.EncodeToString(challenge()))
+		c := challenge()
+		if s.oldNTLM.Load() {
+			c[20] |= 0x80 // NTLMSSP_NEGOTIATE_LM_KEY
+		}
+		w.Header().Set("WWW-Authenticate", scheme+" "+base64.StdEncoding.EncodeToString(c))
 		w.WriteHeader(http.StatusUnauthorized)
 		_, _ = io.WriteString(w, s.page)
 		return
@@ -156,8 +168,8 @@ func authority(t *testing.T, o testca.Options) (*testca.CA, tls.Certificate) {
 
 func serve(t *testing.T, h http.Handler, config *tls.Config) string {
 	srv := httptest.NewUnstartedServer(h)
-	srv.Config.ConnContext = func(ctx context.Context, _ net.Conn) context.Context {
-		return context.WithValue(ctx, connKey{}, &connState{})
+	srv.Config.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
+		return context.WithValue(ctx, connKey{}, &connState{Conn: c})
 	}
 	srv.Config.ErrorLog = log.New(io.Discard, "", 0)
 	srv.EnableHTTP2 = true
