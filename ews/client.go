@@ -1,10 +1,11 @@
 // Package ews asks Exchange Web Services for address book entries and their certificates: the ResolveNames operation
 // (MS-OXWSRSLNM), the only one that carries certificates of the Global Address List.
 //
-// Client is a directory.Source. It asks one question per HTTP request, never repeats one by itself, and reads the answer
-// as a stream within fixed bounds: whatever a server sends costs a bounded amount of memory and of time. Server answers
-// are matched on response codes, never on text, which servers translate. An error means that there is no usable answer;
-// only the server's own word (ErrorNameResolutionNoResults) means that there is nobody.
+// Client is a directory.Source. It asks one question per HTTP request, repeats none (but net/http may send one again when
+// a kept connection turns out to be closed), and reads the answer as a stream within fixed bounds: whatever a server
+// sends costs a bounded amount of memory and of time. Server answers are matched on response codes, never on text, which
+// servers translate. An error means that there is no usable answer; only the server's own word, which is
+// ErrorNameResolutionNoResults or a complete and empty ResolutionSet, means that there is nobody.
 package ews
 
 import (
@@ -64,8 +65,8 @@ var versions = []string{"Exchange2010_SP2", "Exchange2013", "Exchange2013_SP1", 
 // errTimeLimit is the cause of a context that ran into Client.Timeout.
 var errTimeLimit = errors.New("time limit of the request")
 
-// ResolveNames asks the server for the entries that match one name. No entries and no error means that the server said
-// ErrorNameResolutionNoResults. The error wraps *Error.
+// ResolveNames asks the server for the entries that match one name. No entries, not Truncated and no error mean that the
+// server says there is nobody. The error wraps *Error.
 func (c *Client) ResolveNames(ctx context.Context, req ResolveNamesRequest) (ResolveNamesResponse, error) {
 	const op = "ResolveNames"
 	x := &exchange{client: c, op: op, id: newRequestID(), caller: ctx}
