@@ -188,6 +188,15 @@ func (c *Cache) History(ctx context.Context) (h directory.History, entries, cert
 	return h, entries, certified, err
 }
 
+// Primaries returns the primary addresses of all entries, in order.
+func (c *Cache) Primaries(ctx context.Context) (all []directory.Address, err error) {
+	err = c.view(ctx, func(tx *transaction) (err error) {
+		all, err = tx.Primaries("")
+		return err
+	})
+	return all, err
+}
+
 // Each calls f for every entry, in order of primary address, in one snapshot. It stops at the first error of f.
 func (c *Cache) Each(ctx context.Context, f func(directory.Sighting) error) error {
 	return c.view(ctx, func(tx *transaction) error {

@@ -229,6 +229,14 @@ func (t *transaction) Primaries(prefix string) (out []directory.Address, err err
 	return out, err
 }
 
+func (t *transaction) HasPrimary(prefix string) (has bool, err error) {
+	err = t.prefixed(bucketEntries, []byte(prefix), func(_, _ []byte) (bool, error) {
+		has = true
+		return false, nil
+	})
+	return has, err
+}
+
 func (t *transaction) CountPrefix(prefix string, limit int) (n int, err error) {
 	err = t.prefixed(bucketAddresses, []byte(prefix), func(_, v []byte) (bool, error) {
 		if bytes.Equal(v, markListed) {

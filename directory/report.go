@@ -49,6 +49,14 @@ type Report struct {
 	Refused []string `json:"refused,omitempty"`
 }
 
+// GuardText says, after a guarded run, what it would have lost.
+func (r Report) GuardText() string {
+	return fmt.Sprintf("the sync would have lost %d of %d entries, and the last usable certificate of %d", r.HeldLost, r.Entries, r.HeldUncertified)
+}
+
+// GuardHint says what to do about a guarded run.
+const GuardHint = "nothing was removed; look at the server, or set sync.max_removals higher for one run if this is right"
+
 // Progress is where a run stands.
 type Progress struct {
 	Started time.Time

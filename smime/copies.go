@@ -65,7 +65,6 @@ type copies []*encryptedCopy
 // makeCopies prepares all copies, asks for all outputs, and then writes the outer headers.
 func makeCopies(out Outputs, who *receivers, certs []*x509.Certificate, h header, opts *EncryptOptions) (copies, error) {
 	var all copies
-	var outputs []io.Writer
 	main, blind := certs[:len(who.main)], certs[len(who.main):]
 	if len(main) > 0 {
 		if out.Main == nil {
@@ -75,7 +74,7 @@ func makeCopies(out Outputs, who *receivers, certs []*x509.Certificate, h header
 		if err != nil {
 			return nil, fmt.Errorf("encrypt the main copy: %w", named(err, who))
 		}
-		all, outputs = append(all, c), append(outputs, out.Main)
+		all = append(all, c)
 	}
 	for i := range blind {
 		c, err := newCopy(blind[i:i+1], opts)
@@ -84,18 +83,34 @@ func makeCopies(out Outputs, who *receivers, certs []*x509.Certificate, h header
 		}
 		all = append(all, c)
 	}
-	for _, a := range who.blind {
-		w, err := out.Blind(a)
-		if err != nil {
-			return nil, fmt.Errorf("open the copy for %s: %w", a, err)
-		}
-		outputs = append(outputs, w)
+	outputs, err := out.open(who)
+	if err != nil {
+		return nil, err
 	}
 	outer := opts.lines(outerHeader(h, opts.Cipher))
 	for i, c := range all {
 		if err := c.gate.open(outputs[i], bytes.Clone(outer)); err != nil {
 			return nil, fmt.Errorf("write mail: %w", err)
 		}
+	}
+	return all, nil
+}
+
+// open asks for the places of all copies, in their order.
+func (o Outputs) open(who *receivers) (all []io.Writer, err error) {
+	if len(who.main) > 0 {
+		w, err := o.Main(who.main)
+		if err != nil {
+			return nil, fmt.Errorf("open the main copy: %w", err)
+		}
+		all = append(all, w)
+	}
+	for _, a := range who.blind {
+		w, err := o.Blind(a)
+		if err != nil {
+			return nil, fmt.Errorf("open the copy for %s: %w", a, err)
+		}
+		all = append(all, w)
 	}
 	return all, nil
 }

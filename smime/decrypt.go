@@ -38,8 +38,8 @@ type Decrypted struct {
 	Identity int
 }
 
-// Decrypt reads a mail from r and writes it decrypted to w: its outer fields but Content-*, then the Content-* fields and
-// the body of what was inside. Nothing is written before the whole message was read and checked.
+// Decrypt reads a mail from r and writes it decrypted to what begin returns: its outer fields but Content-*, then the
+// Content-* fields and the body of what was inside. Only when the whole message was read and checked is begin called, once.
 //
 // A mail counts as encrypted when its Content-Type is application/pkcs7-mime (or x-pkcs7-mime), or
 // application/octet-stream with a name that ends in .p7m, and its CMS content type is an encrypted one; what smime-type
@@ -49,7 +49,7 @@ type Decrypted struct {
 //
 // Content that is no MIME entity is not an error, so that what somebody made of a damaged message tells nobody more than
 // cms.Decrypt does. It is written as text/plain when it is UTF-8 text, else as base64 of application/octet-stream.
-func Decrypt(ctx context.Context, r io.Reader, w io.Writer, opts *DecryptOptions) (*Decrypted, error) {
+func Decrypt(ctx context.Context, r io.Reader, begin func(Decrypted) (io.Writer, error), opts *DecryptOptions) (*Decrypted, error) {
 	in := bufio.NewReaderSize(&contextReader{ctx, r}, blockSize)
 	h, err := readMailHeader(in)
 	if err != nil {
@@ -70,11 +70,20 @@ func Decrypt(ctx context.Context, r io.Reader, w io.Writer, opts *DecryptOptions
 		return nil, fmt.Errorf("decrypt mail: %w", err)
 	}
 	result := &Decrypted{Protection: plain.Protection, Cipher: plain.Cipher, Identity: plain.Identity}
+	w, err := begin(*result)
+	if err != nil {
+		return nil, errors.Join(err, plain.Close())
+	}
 	out := &plainMail{w: w, lf: opts.LF, outer: h, content: plain, ctx: ctx}
 	if err := errors.Join(out.write(), plain.Close()); err != nil {
 		return nil, err
 	}
 	return result, nil
+}
+
+// Into returns a function for Decrypt that always gives w.
+func Into(w io.Writer) func(Decrypted) (io.Writer, error) {
+	return func(Decrypted) (io.Writer, error) { return w, nil }
 }
 
 // contextReader ends reading when its context ends.

@@ -101,16 +101,16 @@ func TestDecryptRefusals(t *testing.T) {
 			t.Errorf("%s: %v, want %v with %q", tc.name, err, tc.want, tc.says)
 		}
 	}
-	if _, err := Decrypt(t.Context(), strings.NewReader(encoded+text), &bytes.Buffer{}, &DecryptOptions{Identities: crowd().identities(alice), MaxContent: 8}); !errors.Is(err, cms.ErrTooLarge) {
+	if _, err := Decrypt(t.Context(), strings.NewReader(encoded+text), Into(&bytes.Buffer{}), &DecryptOptions{Identities: crowd().identities(alice), MaxContent: 8}); !errors.Is(err, cms.ErrTooLarge) {
 		t.Errorf("limit: %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := Decrypt(ctx, strings.NewReader(encoded+text), &bytes.Buffer{}, &DecryptOptions{Identities: crowd().identities(alice)}); !errors.Is(err, context.Canceled) {
+	if _, err := Decrypt(ctx, strings.NewReader(encoded+text), Into(&bytes.Buffer{}), &DecryptOptions{Identities: crowd().identities(alice)}); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
 	}
 	boom := errors.New("boom")
-	if _, err := Decrypt(t.Context(), strings.NewReader(encoded+text), &failing{0, boom}, &DecryptOptions{Identities: crowd().identities(alice)}); !errors.Is(err, boom) {
+	if _, err := Decrypt(t.Context(), strings.NewReader(encoded+text), Into(&failing{0, boom}), &DecryptOptions{Identities: crowd().identities(alice)}); !errors.Is(err, boom) {
 		t.Errorf("writer that fails: %v", err)
 	}
 }

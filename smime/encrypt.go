@@ -16,12 +16,17 @@ import (
 
 // Outputs are the places that Encrypt writes to. It closes none of them.
 type Outputs struct {
-	// Main takes the copy for all recipients but those of Bcc. When there are none, nothing is written to it.
-	Main io.Writer
+	// Main returns the place for the copy for all recipients but those of Bcc, who are the recipients for its envelope. It
+	// is called once, after everything was checked and before the first byte is written; not at all when there are none.
+	Main func(recipients []mailaddr.Address) (io.Writer, error)
 	// Blind returns the place for the own copy of one Bcc recipient. Nil means that there is none: a mail with Bcc
-	// recipients is then refused with ErrBcc. It is called after everything was checked, once for each recipient, before
-	// the first byte is written.
+	// recipients is then refused with ErrBcc. It is called after Main, once for each recipient.
 	Blind func(recipient mailaddr.Address) (io.Writer, error)
+}
+
+// To returns a function for Outputs.Main that always gives w.
+func To(w io.Writer) func([]mailaddr.Address) (io.Writer, error) {
+	return func([]mailaddr.Address) (io.Writer, error) { return w, nil }
 }
 
 // EncryptOptions say for whom and how.

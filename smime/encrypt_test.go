@@ -73,7 +73,7 @@ func TestEncryptOptionsShape(t *testing.T) {
 		t.Errorf("%q, %+v, %v", plain, how, err)
 	}
 	var out bytes.Buffer
-	if _, err := Decrypt(t.Context(), strings.NewReader(got), &out, &DecryptOptions{Identities: crowd().identities(bob), LF: true}); err != nil {
+	if _, err := Decrypt(t.Context(), strings.NewReader(got), Into(&out), &DecryptOptions{Identities: crowd().identities(bob), LF: true}); err != nil {
 		t.Fatal(err)
 	}
 	if want := "To: bob@corp.example\nMIME-Version: 1.0\nContent-Type: text/plain; charset=us-ascii\n\nhi\n"; out.String() != want {
@@ -157,11 +157,11 @@ func TestBcc(t *testing.T) {
 	}
 
 	var out bytes.Buffer
-	_, err = Encrypt(t.Context(), strings.NewReader(mail), Outputs{Main: &out}, &EncryptOptions{Recipients: crowd()})
+	_, err = Encrypt(t.Context(), strings.NewReader(mail), Outputs{Main: To(&out)}, &EncryptOptions{Recipients: crowd()})
 	if !errors.Is(err, ErrBcc) || out.Len() > 0 {
 		t.Errorf("without a place for copies: %v, %d bytes written", err, out.Len())
 	}
-	_, err = Encrypt(t.Context(), strings.NewReader(mail), Outputs{Main: &out}, &EncryptOptions{Recipients: crowd(), To: []mailaddr.Address{alice}})
+	_, err = Encrypt(t.Context(), strings.NewReader(mail), Outputs{Main: To(&out)}, &EncryptOptions{Recipients: crowd(), To: []mailaddr.Address{alice}})
 	if err != nil || slices.Contains(fieldNames(t, out.String()), "Bcc") {
 		t.Errorf("explicit recipients: %v", err)
 	}
@@ -282,16 +282,16 @@ func TestEncryptFailures(t *testing.T) {
 	mail := "To: alice@corp.example\n\n"
 	opts := &EncryptOptions{Recipients: crowd()}
 	for _, left := range []int{0, 100, 3000, 100_000} {
-		_, err := Encrypt(t.Context(), io.MultiReader(strings.NewReader(mail), bytes.NewReader(make([]byte, 200_000))), Outputs{Main: &failing{left, boom}}, opts)
+		_, err := Encrypt(t.Context(), io.MultiReader(strings.NewReader(mail), bytes.NewReader(make([]byte, 200_000))), Outputs{Main: To(&failing{left, boom})}, opts)
 		if !errors.Is(err, boom) {
 			t.Errorf("writer that fails after %d bytes: %v", left, err)
 		}
-		_, err = Encrypt(t.Context(), io.MultiReader(strings.NewReader(mail), &failing{left, boom}), Outputs{Main: io.Discard}, opts)
+		_, err = Encrypt(t.Context(), io.MultiReader(strings.NewReader(mail), &failing{left, boom}), Outputs{Main: To(io.Discard)}, opts)
 		if !errors.Is(err, boom) {
 			t.Errorf("reader that fails after %d bytes: %v", left, err)
 		}
 	}
-	if _, err := Encrypt(t.Context(), &failing{0, boom}, Outputs{Main: io.Discard}, opts); !errors.Is(err, boom) || errors.Is(err, ErrHeader) {
+	if _, err := Encrypt(t.Context(), &failing{0, boom}, Outputs{Main: To(io.Discard)}, opts); !errors.Is(err, boom) || errors.Is(err, ErrHeader) {
 		t.Errorf("reader that fails in the header: %v", err)
 	}
 	_, err := Encrypt(t.Context(), strings.NewReader(mail+"x"), Outputs{}, opts)
@@ -300,13 +300,13 @@ func TestEncryptFailures(t *testing.T) {
 	}
 	var out bytes.Buffer
 	_, err = Encrypt(t.Context(), strings.NewReader("To: alice@corp.example\nBcc: bob@corp.example\n\nx"),
-		Outputs{Main: &out, Blind: func(mailaddr.Address) (io.Writer, error) { return nil, boom }}, opts)
+		Outputs{Main: To(&out), Blind: func(mailaddr.Address) (io.Writer, error) { return nil, boom }}, opts)
 	if !errors.Is(err, boom) || out.Len() > 0 {
 		t.Errorf("place for the copy that fails: %v, wrote %d bytes", err, out.Len())
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := Encrypt(ctx, strings.NewReader(mail+"x"), Outputs{Main: io.Discard}, opts); !errors.Is(err, context.Canceled) {
+	if _, err := Encrypt(ctx, strings.NewReader(mail+"x"), Outputs{Main: To(io.Discard)}, opts); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
 	}
 }

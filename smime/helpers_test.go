@@ -86,14 +86,14 @@ func encryptString(t testing.TB, mail string, opts EncryptOptions) (main string,
 	}
 	var out bytes.Buffer
 	copies = blind{}
-	result, err = Encrypt(t.Context(), strings.NewReader(mail), Outputs{Main: &out, Blind: copies.open}, &opts)
+	result, err = Encrypt(t.Context(), strings.NewReader(mail), Outputs{Main: To(&out), Blind: copies.open}, &opts)
 	return out.String(), copies, result, err
 }
 
 func decryptString(t testing.TB, mail string, ids []cms.Identity) (string, *Decrypted, error) {
 	t.Helper()
 	var out bytes.Buffer
-	result, err := Decrypt(t.Context(), strings.NewReader(mail), &out, &DecryptOptions{Identities: ids})
+	result, err := Decrypt(t.Context(), strings.NewReader(mail), Into(&out), &DecryptOptions{Identities: ids})
 	if err != nil && out.Len() > 0 {
 		t.Errorf("%d bytes were written before the error %v", out.Len(), err)
 	}

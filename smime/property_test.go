@@ -139,7 +139,7 @@ func TestEncryptMemory(t *testing.T) {
 	opts := &EncryptOptions{Recipients: crowd()}
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	if _, err := Encrypt(t.Context(), largeMail(64<<20), Outputs{Main: io.Discard}, opts); err != nil {
+	if _, err := Encrypt(t.Context(), largeMail(64<<20), Outputs{Main: To(io.Discard)}, opts); err != nil {
 		t.Fatal(err)
 	}
 	runtime.ReadMemStats(&after)
@@ -176,7 +176,7 @@ func BenchmarkEncrypt25MBTo10(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		mail := io.MultiReader(strings.NewReader("To: "+strings.Join(to, ",")+"\n\n"), &lineSource{25_000_000})
-		if _, err := Encrypt(b.Context(), mail, Outputs{Main: io.Discard}, &EncryptOptions{Recipients: source}); err != nil {
+		if _, err := Encrypt(b.Context(), mail, Outputs{Main: To(io.Discard)}, &EncryptOptions{Recipients: source}); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -184,13 +184,13 @@ func BenchmarkEncrypt25MBTo10(b *testing.B) {
 
 func BenchmarkDecrypt25MB(b *testing.B) {
 	var text bytes.Buffer
-	if _, err := Encrypt(b.Context(), largeMail(25_000_000), Outputs{Main: &text}, &EncryptOptions{Recipients: crowd()}); err != nil {
+	if _, err := Encrypt(b.Context(), largeMail(25_000_000), Outputs{Main: To(&text)}, &EncryptOptions{Recipients: crowd()}); err != nil {
 		b.Fatal(err)
 	}
 	b.SetBytes(25_000_000)
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := Decrypt(b.Context(), bytes.NewReader(text.Bytes()), io.Discard, &DecryptOptions{Identities: crowd().identities(alice)}); err != nil {
+		if _, err := Decrypt(b.Context(), bytes.NewReader(text.Bytes()), Into(io.Discard), &DecryptOptions{Identities: crowd().identities(alice)}); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -205,7 +205,7 @@ func FuzzEncrypt(f *testing.F) {
 	f.Fuzz(func(t *testing.T, mail []byte) {
 		out := &bytes.Buffer{}
 		copies := blind{}
-		result, err := Encrypt(t.Context(), bytes.NewReader(mail), Outputs{Main: out, Blind: copies.open}, &EncryptOptions{Recipients: crowd()})
+		result, err := Encrypt(t.Context(), bytes.NewReader(mail), Outputs{Main: To(out), Blind: copies.open}, &EncryptOptions{Recipients: crowd()})
 		if err != nil {
 			if out.Len() > 0 || len(copies) > 0 {
 				t.Fatalf("wrote %d bytes and %d copies before %v", out.Len(), len(copies), err)
@@ -229,7 +229,7 @@ func checkCopy(t *testing.T, text *bytes.Buffer, mail []byte) {
 		t.Fatalf("%v: header of the copy\n%q\nof %q", err, text, mail)
 	}
 	var plain bytes.Buffer
-	if _, err := Decrypt(t.Context(), text, &plain, &DecryptOptions{Identities: crowd().identities(alice, bob, carol, dave)}); err != nil {
+	if _, err := Decrypt(t.Context(), text, Into(&plain), &DecryptOptions{Identities: crowd().identities(alice, bob, carol, dave)}); err != nil {
 		t.Fatalf("%v: of %q", err, mail)
 	}
 	body, _ := io.ReadAll(skipHeader(mail))
@@ -254,7 +254,7 @@ func FuzzDecrypt(f *testing.F) {
 	ids := append(crowd().identities(alice), vectorIdentity(f))
 	f.Fuzz(func(t *testing.T, mail []byte) {
 		var out bytes.Buffer
-		result, err := Decrypt(t.Context(), bytes.NewReader(mail), &out, &DecryptOptions{Identities: ids, MaxContent: 1 << 20})
+		result, err := Decrypt(t.Context(), bytes.NewReader(mail), Into(&out), &DecryptOptions{Identities: ids, MaxContent: 1 << 20})
 		if err != nil {
 			if out.Len() > 0 {
 				t.Fatalf("wrote %d bytes before %v", out.Len(), err)

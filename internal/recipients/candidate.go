@@ -33,7 +33,7 @@ func (q *question) candidates(address mailaddr.Address, s directory.Sighting) []
 			all = append(all, c)
 			continue
 		}
-		c.Certificate = describe(cert)
+		c.Certificate = Describe(cert)
 		findings := q.book.policy().ForEncryption(cert, ask)
 		if !listed && !slices.Contains(c.Certificate.Addresses, address) {
 			findings = append(findings, trust.Finding{State: trust.WrongAddress, Reason: "does not name " + string(address) + ", which the address book does not list for " + string(s.Entry.Primary)})
@@ -85,8 +85,8 @@ func (c *Candidate) judged(findings []trust.Finding) {
 	}
 }
 
-// describe makes the description of a certificate.
-func describe(cert *x509.Certificate) *Certificate {
+// Describe makes the description of a certificate.
+func Describe(cert *x509.Certificate) *Certificate {
 	sum := sha256.Sum256(cert.Raw)
 	return &Certificate{
 		SHA256:    hex.EncodeToString(sum[:]),

@@ -246,7 +246,7 @@ func checkAnswer(t *testing.T, r Result) {
 	for _, a := range r.Recipients {
 		chosen := slices.IndexFunc(a.Explain, func(c Candidate) bool { return c.Chosen })
 		switch {
-		case a.Reasons == nil || len(a.Reasons) == 0:
+		case len(a.Reasons) == 0:
 			t.Errorf("%s: no reasons", a.Address)
 		case a.State == trust.Encryptable && (a.Certificate == nil || a.Certificate.X509 == nil || a.Source == "" || chosen != 0 || a.Explain[0].Certificate != a.Certificate):
 			t.Errorf("%s: encryptable, but certificate %v, source %q, chosen candidate %d", a.Address, a.Certificate, a.Source, chosen)

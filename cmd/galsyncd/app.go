@@ -1,0 +1,152 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/galsyncd/galsyncd/client"
+	"github.com/galsyncd/galsyncd/internal/config"
+	"github.com/galsyncd/galsyncd/schedule"
+)
+
+// app is what all commands share.
+type app struct {
+	in       io.Reader
+	out, err io.Writer
+
+	config string // --config, or GALSYNCD_CONFIG
+	socket string // --socket, or GALSYNCD_SOCKET
+	json   bool
+
+	verbose bool
+	stop    context.CancelFunc // ends the context of the command, as a signal does
+}
+
+const systemConfig = "/etc/galsyncd/config.toml"
+
+func (a *app) command() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "galsyncd",
+		Short: "S/MIME certificates from the Exchange address book, for every mail client of this machine",
+		Long: "galsyncd fetches the certificates of Exchange's address book on a schedule, and answers whether and with which\n" +
+			"certificates a mail can be encrypted, also when Exchange cannot be reached.",
+		SilenceUsage:      true,
+		SilenceErrors:     true,
+		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: false},
+	}
+	flags := root.PersistentFlags()
+	flags.StringVar(&a.config, "config", os.Getenv("GALSYNCD_CONFIG"), "configuration `FILE`")
+	flags.StringVar(&a.socket, "socket", os.Getenv("GALSYNCD_SOCKET"), "socket of the daemon, a `PATH`")
+	flags.BoolVar(&a.json, "json", false, "print one JSON document instead of text")
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError(err) })
+	root.AddCommand(a.serve(), a.sync(), a.status(), a.lookup(), a.search(), a.encrypt(), a.decrypt(), a.identity(),
+		a.unlock(), a.lock(), a.checkConfig(), a.check(), a.version(), a.docs())
+	return root
+}
+
+// client returns a client of the daemon.
+func (a *app) client() (*client.Client, error) {
+	path, err := a.socketPath()
+	if err != nil {
+		return nil, err
+	}
+	return &client.Client{Socket: path}, nil
+}
+
+// socketPath is --socket or GALSYNCD_SOCKET, else what a configuration named with --config says, else the user's daemon
+// if it answers, else the system's. The last is where the system's configuration puts it.
+func (a *app) socketPath() (string, error) {
+	switch {
+	case a.socket != "":
+		return a.socket, nil
+	case a.config != "":
+		c, err := a.load(a.role(false))
+		if err != nil {
+			return "", err
+		}
+		return c.Socket.Path, nil
+	}
+	path := client.DefaultSocket()
+	if path != client.SystemSocket {
+		return path, nil
+	}
+	if c, err := config.Load(systemConfig, config.RoleSystem, schedules); err == nil {
+		return c.Socket.Path, nil
+	}
+	return path, nil
+}
+
+// role is the role of the configuration: the user's with --user, and for an ordinary user who names no file.
+func (a *app) role(user bool) config.Role {
+	if user || os.Geteuid() != 0 && a.config == "" {
+		return config.RoleUser
+	}
+	return config.RoleSystem
+}
+
+// configPath is the file for a role.
+func (a *app) configPath(role config.Role) string {
+	switch {
+	case a.config != "":
+		return a.config
+	case role == config.RoleSystem:
+		return systemConfig
+	}
+	dir, err := os.UserConfigDir()
+	if err != nil {
+		return ""
+	}
+	return filepath.Join(dir, "galsyncd", "config.toml")
+}
+
+// load reads the configuration of a role. A user needs no file: then the defaults hold and nothing is fetched.
+func (a *app) load(role config.Role) (*config.Config, error) {
+	path := a.configPath(role)
+	c, err := config.Load(path, role, schedules)
+	if errors.Is(err, config.ErrNotFound) && role == config.RoleUser && a.config == "" {
+		c, err = config.Default(role), nil
+	}
+	if err != nil {
+		return nil, &exitError{status: exitConfig, err: err, hint: configHint(err, path)}
+	}
+	if a.socket != "" {
+		if err := c.Override("socket.path", a.socket, "--socket"); err != nil {
+			return nil, &exitError{status: exitUsage, err: err}
+		}
+	}
+	return c, nil
+}
+
+func configHint(err error, path string) string {
+	if errors.Is(err, config.ErrNotFound) {
+		return "write " + path + ", or name another file with --config; galsyncd.toml(5) has an example"
+	}
+	return ""
+}
+
+// schedules checks sync.schedule, whose syntax package config does not know.
+var schedules = config.Check{Key: "sync.schedule", Verify: func(text string) error {
+	_, err := schedule.Parse(text)
+	return err
+}}
+
+// print writes v as the one JSON document with --json, and calls text otherwise.
+func (a *app) print(v any, text func(io.Writer)) error {
+	if !a.json {
+		text(a.out)
+		return nil
+	}
+	e := json.NewEncoder(a.out)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
+}
+
+// say writes talk for people.
+func (a *app) say(format string, args ...any) { fmt.Fprintf(a.err, format+"\n", args...) }

@@ -1,0 +1,150 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+
+	"github.com/spf13/cobra"
+
+	"github.com/galsyncd/galsyncd/cache"
+	"github.com/galsyncd/galsyncd/client"
+	"github.com/galsyncd/galsyncd/internal/config"
+	"github.com/galsyncd/galsyncd/internal/keyring"
+)
+
+func (a *app) checkConfig() *cobra.Command {
+	var show, user bool
+	cmd := &cobra.Command{
+		Use:   "check-config",
+		Short: "validate the configuration without starting anything",
+		Long:  "Reads the configuration as serve does, with the files it names, and prints everything that is wrong with it.",
+		Args:  cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			cfg, err := a.load(a.role(user))
+			if err != nil {
+				return err
+			}
+			_, anchors := newPolicy(cfg)
+			_, source := newSource(cfg, a.logger())
+			if err := errors.Join(anchors, source); err != nil {
+				return &exitError{status: exitConfig, err: err, hint: hintOf(err)}
+			}
+			if show {
+				return failed(cfg.Print(a.out))
+			}
+			a.say("%s is in order", a.configName(cfg))
+			return nil
+		},
+	}
+	cmd.Flags().BoolVar(&show, "print", false, "print the effective configuration, with where each value comes from")
+	cmd.Flags().BoolVar(&user, "user", false, "the user's configuration")
+	return cmd
+}
+
+func (a *app) configName(cfg *config.Config) string {
+	if cfg.Path == "" {
+		return "the default configuration"
+	}
+	return cfg.Path
+}
+
+func (a *app) check() *cobra.Command {
+	return &cobra.Command{
+		Use:   "check",
+		Short: "verify the files: the cache and the keyring",
+		Long: "Has the daemon verify every page and record of its files; without a daemon, verifies them itself. The exit\n" +
+			"status is 1 when a file is damaged.",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			report, err := a.runCheck(cmd.Context())
+			if err != nil {
+				return failed(err)
+			}
+			if err := a.print(report, func(w io.Writer) { printCheck(w, report) }); err != nil {
+				return failed(err)
+			}
+			if !report.OK {
+				return &exitError{status: exitNotFound}
+			}
+			return nil
+		},
+	}
+}
+
+func (a *app) runCheck(ctx context.Context) (*client.CheckReport, error) {
+	c, err := a.client()
+	if err != nil {
+		return nil, err
+	}
+	report, err := c.Check(ctx)
+	if !errors.Is(err, client.ErrNotRunning) {
+		return report, err
+	}
+	role := a.role(false)
+	cfg, err := a.load(role)
+	if err != nil {
+		return nil, err
+	}
+	report = &client.CheckReport{OK: true}
+	path := filepath.Join(cfg.Cache.Dir, "cache.db")
+	report.Files = append(report.Files, fileCheck("cache", path, cache.Verify(path), "it is set aside and fetched again when galsyncd starts"))
+	if role == config.RoleUser {
+		path := keyringPath(cfg)
+		report.Files = append(report.Files, fileCheck("keyring", path, checkKeyring(path), "restore a copy; galsyncd does not touch it"))
+	}
+	for _, f := range report.Files {
+		report.OK = report.OK && f.State != "damaged"
+	}
+	return report, nil
+}
+
+func checkKeyring(path string) error {
+	if _, err := os.Stat(path); err != nil {
+		return err
+	}
+	k, err := keyring.Open(path, nil)
+	if err != nil {
+		return err
+	}
+	return errors.Join(k.Check(), k.Close())
+}
+
+func fileCheck(name, path string, err error, hint string) client.FileCheck {
+	f := client.FileCheck{Name: name, Path: path, State: "ok"}
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		f.State = "missing"
+	case err != nil:
+		f.State, f.Detail, f.Hint = "damaged", err.Error(), hint
+	}
+	return f
+}
+
+func printCheck(w io.Writer, report *client.CheckReport) {
+	for _, f := range report.Files {
+		fmt.Fprintf(w, "%s: %s (%s)\n", f.Name, f.State, f.Path)
+		if f.Detail != "" {
+			fmt.Fprintf(w, "  %s\n", f.Detail)
+		}
+		if f.Hint != "" {
+			fmt.Fprintf(w, "  hint: %s\n", f.Hint)
+		}
+	}
+}
+
+func (a *app) version() *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "print the version of this program",
+		Args:  cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			v := map[string]string{"version": version, "go": runtime.Version()}
+			return failed(a.print(v, func(w io.Writer) { fmt.Fprintf(w, "galsyncd %s (%s)\n", version, runtime.Version()) }))
+		},
+	}
+}

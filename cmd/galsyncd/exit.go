@@ -1,0 +1,137 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/galsyncd/galsyncd/client"
+)
+
+// Exit statuses, sysexits(3) where it has one.
+const (
+	exitNotFound   = 1
+	exitUsage      = 64
+	exitData       = 65
+	exitRecipient  = 67
+	exitNoService  = 69
+	exitSoftware   = 70
+	exitTryAgain   = 75
+	exitLocked     = 76
+	exitNotAllowed = 77
+	exitConfig     = 78
+)
+
+// exitError is an error with its exit status. Without err nothing is printed: it was said already.
+type exitError struct {
+	status int
+	err    error
+	hint   string
+}
+
+func (e *exitError) Error() string {
+	if e.err == nil {
+		return fmt.Sprintf("exit status %d", e.status)
+	}
+	return e.err.Error()
+}
+
+func (e *exitError) Unwrap() error { return e.err }
+
+func usageError(err error) error {
+	return &exitError{status: exitUsage, err: err, hint: "see galsyncd --help"}
+}
+
+// failed marks an error of a command at work. What is not marked comes from the parsing of the command line.
+func failed(err error) error {
+	if err == nil {
+		return nil
+	}
+	if _, ok := errors.AsType[*exitError](err); ok {
+		return err
+	}
+	return &exitError{status: statusOf(err), err: err, hint: hintOf(err)}
+}
+
+// report prints an error for people and returns the exit status.
+func (a *app) report(err error) int {
+	if err == nil {
+		return 0
+	}
+	e, ok := errors.AsType[*exitError](err)
+	if !ok {
+		e = usageError(err).(*exitError)
+	}
+	if e.err == nil {
+		return e.status
+	}
+	for line := range strings.Lines(e.err.Error()) {
+		a.say("error: %s", strings.TrimSpace(line))
+	}
+	if refusal, ok := errors.AsType[*client.Error](e.err); ok {
+		a.obstacles(refusal.Recipients)
+	}
+	if e.hint != "" {
+		a.say("hint: %s", e.hint)
+	}
+	return e.status
+}
+
+// obstacles prints the recipients that stand in the way.
+func (a *app) obstacles(list []client.Obstacle) {
+	for _, o := range list {
+		a.say("  %s: %s", o.Address, o.State)
+		for _, reason := range o.Reasons {
+			a.say("    %s", reason)
+		}
+		for _, hint := range o.Hints {
+			a.say("    hint: %s", hint)
+		}
+	}
+}
+
+// statuses of the refusals of the daemon.
+var statuses = map[string]int{
+	"bad-request": exitUsage, client.CodeBccNeedsMultipart: exitUsage, client.CodeBadMessage: exitData, client.CodeBadIdentity: exitData,
+	client.CodeNoRecipients: exitData, client.CodeNotEncrypted: exitData, client.CodeDecryptFailed: exitData, client.CodeMessageTooLarge: exitData,
+	"too-large": exitData, client.CodeRecipientUnknown: exitRecipient, client.CodeRecipientsUnusable: exitRecipient,
+	client.CodeNoRecipientKey: exitNotFound, client.CodeNotFound: exitNotFound, client.CodeKeyringLocked: exitLocked,
+	client.CodeWrongPassphrase: exitNotAllowed, client.CodeNotAllowed: exitNotAllowed, client.CodeSyncRunning: exitTryAgain,
+	client.CodeBusy: exitTryAgain, "timeout": exitTryAgain, client.CodeCacheDamaged: exitTryAgain, client.CodeNotAvailable: exitNoService,
+	client.CodeKeyringDamaged: exitNoService,
+}
+
+func statusOf(err error) int {
+	if refusal, ok := errors.AsType[*client.Error](err); ok {
+		if status, ok := statuses[refusal.Code]; ok {
+			return status
+		}
+		return exitSoftware
+	}
+	switch {
+	case errors.Is(err, client.ErrNotRunning):
+		return exitNoService
+	case errors.Is(err, client.ErrUntrustedServer), errors.Is(err, os.ErrPermission):
+		return exitNotAllowed
+	case errors.Is(err, os.ErrNotExist):
+		return exitData
+	case errors.Is(err, context.Canceled):
+		return exitTryAgain
+	}
+	return exitSoftware
+}
+
+func hintOf(err error) string {
+	if refusal, ok := errors.AsType[*client.Error](err); ok {
+		return refusal.Hint
+	}
+	if h, ok := errors.AsType[interface {
+		error
+		Hint() string
+	}](err); ok {
+		return h.Hint()
+	}
+	return ""
+}

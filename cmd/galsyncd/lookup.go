@@ -1,0 +1,142 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/galsyncd/galsyncd/client"
+)
+
+func (a *app) lookup() *cobra.Command {
+	var explain bool
+	cmd := &cobra.Command{
+		Use:   "lookup ADDRESS...",
+		Short: "say whether mail to the addresses can be encrypted, and with which certificates",
+		Long: "Prints the state of each address and the certificate that would be used. The exit status is 0 when mail to all\n" +
+			"of them can be encrypted, and 67 when one cannot be encrypted to.",
+		Example: "  galsyncd lookup bob@corp.example\n  galsyncd --json lookup --explain 'Bob <bob@corp.example>'",
+		Args:    cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.client()
+			if err != nil {
+				return failed(err)
+			}
+			result, err := c.Recipients(cmd.Context(), args, explain)
+			if err != nil {
+				return failed(err)
+			}
+			if err := a.print(result, func(w io.Writer) { printResult(w, result) }); err != nil {
+				return failed(err)
+			}
+			if len(result.Blocking) > 0 {
+				return &exitError{status: exitRecipient}
+			}
+			return nil
+		},
+	}
+	cmd.Flags().BoolVar(&explain, "explain", false, "list every certificate that was considered, and why it was or was not chosen")
+	return cmd
+}
+
+func printResult(w io.Writer, r *client.Result) {
+	for _, answer := range r.Recipients {
+		printAnswer(w, answer)
+	}
+	if len(r.Blocking) == 0 {
+		fmt.Fprintln(w, "encrypted: mail to all of these can be encrypted")
+		return
+	}
+	fmt.Fprintf(w, "unable to encrypt: %s\n", strings.Join(r.Blocking, ", "))
+}
+
+func printAnswer(w io.Writer, r client.Answer) {
+	fmt.Fprintf(w, "%s: %s\n", r.Address, r.State)
+	if c := r.Certificate; c != nil {
+		fmt.Fprintf(w, "  certificate: %s (%s), %s, valid until %s\n", c.Subject, r.Source, c.Key, day(c.NotAfter))
+		fmt.Fprintf(w, "  issued by: %s\n  sha256: %s\n", c.Issuer, c.SHA256)
+	}
+	if r.State != "encryptable" {
+		lines(w, "  ", r.Reasons)
+	}
+	lines(w, "  warning: ", r.Warnings)
+	lines(w, "  hint: ", r.Hints)
+	for i, c := range r.Explain {
+		printCandidate(w, i+1, c)
+	}
+}
+
+func printCandidate(w io.Writer, n int, c client.Candidate) {
+	what := "a value that holds no certificate"
+	if c.Certificate != nil {
+		what = fmt.Sprintf("%s, %s, %s to %s, sha256 %.16s…", c.Certificate.Subject, c.Certificate.Key, day(c.Certificate.NotBefore), day(c.Certificate.NotAfter), c.Certificate.SHA256)
+	}
+	mark := c.State
+	if c.Chosen {
+		mark = "chosen"
+	}
+	fmt.Fprintf(w, "  %d. %s: %s (%s %s)\n", n, mark, what, c.Source, c.Property)
+	lines(w, "     ", c.Reasons)
+}
+
+func lines(w io.Writer, prefix string, list []string) {
+	for _, s := range list {
+		fmt.Fprintln(w, prefix+s)
+	}
+}
+
+func day(t time.Time) string { return t.Format(time.DateOnly) }
+
+func (a *app) search() *cobra.Command {
+	var limit int
+	cmd := &cobra.Command{
+		Use:   "search TEXT",
+		Short: "complete names and addresses, offline",
+		Long: "Lists entries in which every word of TEXT begins a word of the name, the alias or the address. Case and accents\n" +
+			"do not matter. The exit status is 1 when there is none.",
+		Example: "  galsyncd search 'ann mul'",
+		Args:    cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.client()
+			if err != nil {
+				return failed(err)
+			}
+			found, err := c.Entries(cmd.Context(), strings.Join(args, " "), limit)
+			if err != nil {
+				return failed(err)
+			}
+			if err := a.print(found, func(w io.Writer) { printEntries(w, found) }); err != nil {
+				return failed(err)
+			}
+			if len(found.Entries) == 0 {
+				return &exitError{status: exitNotFound}
+			}
+			return nil
+		},
+	}
+	cmd.Flags().IntVar(&limit, "limit", 20, "at most `N` entries, 50 at most")
+	return cmd
+}
+
+func printEntries(w io.Writer, found *client.Entries) {
+	for _, e := range found.Entries {
+		name := e.DisplayName
+		if name == "" {
+			name = e.Primary
+		}
+		note := ""
+		switch {
+		case e.Kind == "group":
+			note = "  (group)"
+		case e.Certificates == 0:
+			note = "  (no certificate)"
+		}
+		fmt.Fprintf(w, "%s <%s>%s\n", name, e.Primary, note)
+	}
+	if found.More {
+		fmt.Fprintln(w, "...")
+	}
+}

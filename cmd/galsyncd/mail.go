@@ -1,0 +1,220 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/galsyncd/galsyncd/client"
+)
+
+func (a *app) encrypt() *cobra.Command {
+	var to []string
+	var bccDir string
+	var explain bool
+	cmd := &cobra.Command{
+		Use:   "encrypt [IN [OUT]]",
+		Short: "encrypt a mail to all of its recipients",
+		Long: "Reads a mail (message/rfc822) and writes it encrypted. The recipients are those of the To, Cc and Bcc headers, or\n" +
+			"those given with --to. When one of them has no usable certificate, nothing is written and all of these are named;\n" +
+			"the exit status is then 67. IN and OUT are files; - or nothing is standard input and output.\n\n" +
+			"The copy in OUT is for To and Cc. Each Bcc recipient needs a copy of his own, so that nobody sees him in the\n" +
+			"others: with --bcc-dir it is written there as ADDRESS.eml; without, a mail with Bcc is refused. With --to the\n" +
+			"Bcc header is dropped.",
+		Example: "  galsyncd encrypt draft.eml encrypted.eml\n  galsyncd encrypt --to bob@corp.example <draft.eml | /usr/sbin/sendmail bob@corp.example",
+		Args:    cobra.MaximumNArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return failed(a.runEncrypt(cmd.Context(), args, to, bccDir, explain))
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringArrayVar(&to, "to", nil, "encrypt to this `ADDRESS` (may be repeated) instead of the recipients in the header")
+	flags.StringVar(&bccDir, "bcc-dir", "", "write the copy of each Bcc recipient into this `DIR`")
+	flags.BoolVar(&explain, "explain", false, "say which certificates were chosen and why, on standard error")
+	return cmd
+}
+
+func (a *app) runEncrypt(ctx context.Context, args, to []string, bccDir string, explain bool) error {
+	c, err := a.client()
+	if err != nil {
+		return err
+	}
+	in, size, err := a.input(args)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	files := &outputs{}
+	defer files.discard()
+	out, err := a.output(args, files)
+	if err != nil {
+		return err
+	}
+	opts := client.EncryptOptions{To: to, Size: size}
+	var sent [][]string
+	if bccDir == "" && !explain {
+		err = c.Encrypt(ctx, in, out, opts)
+	} else {
+		err = c.EncryptCopies(ctx, in, opts, func(copy client.Copy) error {
+			w := out
+			if len(sent) > 0 {
+				if bccDir == "" {
+					return &exitError{status: exitUsage, err: errors.New("the mail has Bcc recipients, who need copies of their own"), hint: "give a folder for them with --bcc-dir"}
+				}
+				if w, err = files.create(filepath.Join(bccDir, copy.Recipients[0]+".eml")); err != nil {
+					return err
+				}
+			}
+			sent = append(sent, copy.Recipients)
+			_, err := io.Copy(w, copy.Message)
+			return err
+		})
+	}
+	if err != nil {
+		return err
+	}
+	if explain {
+		if err := a.explain(ctx, c, sent); err != nil {
+			return err
+		}
+	}
+	return files.keep()
+}
+
+// explain says what a look-up says about the recipients.
+func (a *app) explain(ctx context.Context, c *client.Client, sent [][]string) error {
+	for _, to := range sent {
+		result, err := c.Recipients(ctx, to, true)
+		if err != nil {
+			return err
+		}
+		printResult(a.err, result)
+	}
+	return nil
+}
+
+func (a *app) decrypt() *cobra.Command {
+	return &cobra.Command{
+		Use:   "decrypt [IN [OUT]]",
+		Short: "decrypt a mail with one's own keys",
+		Long: "Reads an encrypted mail and writes it decrypted. Nothing is written before all of it was checked. Standard error\n" +
+			"says how well it was protected: \"authenticated\" content is what the sender encrypted; \"malleable\" content may have\n" +
+			"been changed on the way, so do not let it load anything from outside. The keyring must be unlocked.",
+		Example: "  galsyncd decrypt encrypted.eml mail.eml",
+		Args:    cobra.MaximumNArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return failed(a.runDecrypt(cmd.Context(), args))
+		},
+	}
+}
+
+func (a *app) runDecrypt(ctx context.Context, args []string) error {
+	c, err := a.client()
+	if err != nil {
+		return err
+	}
+	in, _, err := a.input(args)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	files := &outputs{}
+	defer files.discard()
+	out, err := a.output(args, files)
+	if err != nil {
+		return err
+	}
+	how, err := c.Decrypt(ctx, in, out)
+	if err != nil {
+		return err
+	}
+	a.say("decrypted: %s (%s)", how.Protection, how.Cipher)
+	return files.keep()
+}
+
+// input opens the first argument, or standard input. The size is 0 when it is not known.
+func (a *app) input(args []string) (io.ReadCloser, int64, error) {
+	if len(args) == 0 || args[0] == "-" {
+		return io.NopCloser(a.in), 0, nil
+	}
+	f, err := os.Open(args[0])
+	if err != nil {
+		return nil, 0, fmt.Errorf("read the mail: %w", err)
+	}
+	info, err := f.Stat()
+	if err == nil && info.IsDir() {
+		err = fmt.Errorf("read the mail: %s is a folder", args[0])
+	}
+	if err != nil {
+		f.Close()
+		return nil, 0, err
+	}
+	if !info.Mode().IsRegular() {
+		return f, 0, nil
+	}
+	return f, info.Size(), nil
+}
+
+// output opens the second argument, or standard output.
+func (a *app) output(args []string, files *outputs) (io.Writer, error) {
+	if len(args) < 2 || args[1] == "-" {
+		return a.out, nil
+	}
+	return files.create(args[1])
+}
+
+// outputs are files that appear under their names together, when all of them are complete, or not at all.
+type outputs struct{ files []*outputFile }
+
+type outputFile struct {
+	*os.File
+	name string
+}
+
+// create begins a file for this user alone. An existing file stays as it is until keep.
+func (o *outputs) create(name string) (io.Writer, error) {
+	dir, base := filepath.Split(name)
+	if dir == "" {
+		dir = "."
+	}
+	if strings.ContainsAny(base, "/\x00") || base == "" {
+		return nil, fmt.Errorf("write %s: not a file name", name)
+	}
+	f, err := os.CreateTemp(dir, "."+base+".*")
+	if err != nil {
+		return nil, fmt.Errorf("write %s: %w", name, errors.Unwrap(err))
+	}
+	o.files = append(o.files, &outputFile{f, name})
+	return f, nil
+}
+
+// keep gives all files their names.
+func (o *outputs) keep() error {
+	for _, f := range o.files {
+		if err := errors.Join(f.Sync(), f.Close()); err != nil {
+			return fmt.Errorf("write %s: %w", f.name, err)
+		}
+	}
+	for i, f := range o.files {
+		if err := os.Rename(f.Name(), f.name); err != nil {
+			o.files = o.files[i:]
+			return fmt.Errorf("write %s: %w", f.name, errors.Unwrap(err))
+		}
+	}
+	o.files = nil
+	return nil
+}
+
+// discard removes what was not kept.
+func (o *outputs) discard() {
+	for _, f := range o.files {
+		f.Close()
+		os.Remove(f.Name())
+	}
+}

@@ -1,0 +1,212 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+	"github.com/spf13/cobra"
+
+	"github.com/galsyncd/galsyncd/directory"
+	"github.com/galsyncd/galsyncd/internal/config"
+	rooms "github.com/galsyncd/galsyncd/internal/daemon"
+	"github.com/galsyncd/galsyncd/internal/keyring"
+	"github.com/galsyncd/galsyncd/internal/recipients"
+	"github.com/galsyncd/galsyncd/internal/service"
+	"github.com/galsyncd/galsyncd/schedule"
+)
+
+func (a *app) serve() *cobra.Command {
+	var user bool
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "run the daemon",
+		Long: "Runs the daemon until it is told to stop: the schedule and the socket. In the system role (without --user) it\n" +
+			"serves look-ups and encryption to every local user and holds no private key. With --user it serves one user,\n" +
+			"with that user's keyring.",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return failed(a.runServe(cmd.Context(), user)) },
+	}
+	cmd.Flags().BoolVar(&user, "user", false, "the user's own daemon, with the user's keys")
+	cmd.Flags().BoolVarP(&a.verbose, "verbose", "v", false, "log every request")
+	return cmd
+}
+
+// runServe opens, builds, listens, waits and shuts down, in this order.
+func (a *app) runServe(ctx context.Context, user bool) error {
+	role := config.RoleSystem
+	if user {
+		role = config.RoleUser
+	}
+	cfg, err := a.load(role)
+	if err != nil {
+		return err
+	}
+	log := a.logger()
+	if err := protectMemory(); err != nil {
+		return err
+	}
+
+	// Open.
+	policy, err := newPolicy(cfg)
+	if err != nil {
+		return err
+	}
+	source, err := newSource(cfg, log)
+	if err != nil {
+		return err
+	}
+	copy, notes, err := openCache(cfg, a.say)
+	if err != nil {
+		return err
+	}
+	defer copy.Close()
+	var keys *keyring.Keyring
+	if role == config.RoleUser {
+		keys, notes = openKeyring(cfg, notes)
+		if keys != nil {
+			defer keys.Close()
+		}
+	}
+
+	// Build.
+	dir := rooms.Directory{Cache: copy}
+	book := &recipients.Book{Directory: dir, Policy: policy, Now: time.Now, WarnAfter: cfg.Cache.WarnAfter, RefuseAfter: cfg.Cache.RefuseAfter}
+	runs := &rooms.Runs{Sync: newSync(cfg, source, copy, log), Log: log}
+	status := &rooms.Status{Cache: copy, Book: book, Runs: runs, URL: cfg.Exchange.URL, WarnAfter: cfg.Cache.WarnAfter, Notes: notes, Now: time.Now, Log: log}
+	if source != nil {
+		status.Protocol = source.Name()
+	}
+	runs.After = func(directory.Report) { status.Recount(ctx) }
+	if runs.Loop, err = newLoop(cfg, runs, dir, source != nil); err != nil {
+		return err
+	}
+	history, _, _, err := copy.History(ctx)
+	if err != nil {
+		return err
+	}
+	runs.Restore(history)
+	spool := rooms.Spool(cfg.Cache.Dir)
+	server := &service.Server{
+		Role: service.RoleSystem, Build: service.Build{Version: version}, Admins: cfg.Socket.Admins,
+		Limits: service.Limits{MaxMessage: cfg.Limits.MaxMessage, PerUser: cfg.Limits.ConcurrentPerUser},
+		Status: status, Syncer: runs, Recipients: book, Directory: dir, Encrypter: rooms.Encrypter{Book: book},
+		Checker: rooms.Checker{Cache: copy, Keyring: keys, KeyringPath: keyringPath(cfg)},
+		Spool:   func() (service.Spool, error) { return spool() },
+		Log:     log,
+	}
+	mode := service.SystemMode
+	if role == config.RoleUser {
+		server.Role, mode = service.RoleUser, service.UserMode
+		if keys != nil {
+			server.Keyring = rooms.Keyring{Keyring: keys}
+			server.Decrypter = rooms.Decrypter{Keyring: keys, Spool: spool, MaxContent: cfg.Limits.MaxMessage}
+		}
+	}
+
+	// Listen.
+	listener, err := service.Listen(cfg.Socket.Path, mode)
+	if err != nil {
+		return &exitError{status: exitNoService, err: err, hint: hintOf(err)}
+	}
+	stopped := make(chan error, 1)
+	var background sync.WaitGroup
+	background.Go(func() { stopped <- server.Serve(listener) })
+	background.Go(func() { runs.Loop.Serve(ctx) })
+	log.Info("serving", "role", cfg.Role, "socket", cfg.Socket.Path, "version", version)
+	daemon.SdNotify(false, daemon.SdNotifyReady)
+
+	// Wait, and shut down. A second signal ends the process at once: the context no longer catches it.
+	select {
+	case <-ctx.Done():
+		log.Info("stopping")
+	case err = <-stopped:
+	case <-broken(ctx, copy.Broken):
+		err = &exitError{status: exitTryAgain, err: errors.New("the cache is damaged"), hint: "start again: the cache is set aside and fetched again"}
+	}
+	daemon.SdNotify(false, daemon.SdNotifyStopping)
+	patience, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
+	defer cancel()
+	err = errors.Join(err, server.Shutdown(patience))
+	a.stop()
+	background.Wait()
+	return err
+}
+
+// broken closes its channel when the cache is found to be damaged at work.
+func broken(ctx context.Context, damaged func() bool) <-chan struct{} {
+	ch := make(chan struct{})
+	go func() {
+		tick := time.NewTicker(time.Second)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+				if damaged() {
+					close(ch)
+					return
+				}
+			}
+		}
+	}()
+	return ch
+}
+
+func newLoop(cfg *config.Config, runs *rooms.Runs, dir rooms.Directory, hasSource bool) (*schedule.Loop, error) {
+	loop := &schedule.Loop{Run: runs.Run, Jitter: cfg.Sync.Jitter, Seed: machineID(), LastSuccess: func() time.Time {
+		t, _ := dir.LastSuccess(context.Background()) // zero on an error: a run is then due
+		return t
+	}}
+	if !hasSource {
+		return loop, nil
+	}
+	spec, err := schedule.Parse(cfg.Sync.Schedule)
+	if err != nil {
+		return nil, &exitError{status: exitConfig, err: cfg.Problem("sync.schedule", "%v", err)}
+	}
+	loop.Spec = spec
+	return loop, nil
+}
+
+// machineID makes the jitter of this machine its own and stable.
+func machineID() string {
+	b, err := os.ReadFile("/etc/machine-id")
+	if err != nil {
+		host, _ := os.Hostname()
+		return host
+	}
+	return strings.TrimSpace(string(b))
+}
+
+// openKeyring opens the user's keyring. One that cannot be used must not stop the public half.
+func openKeyring(cfg *config.Config, notes []string) (*keyring.Keyring, []string) {
+	k, err := keyring.Open(keyringPath(cfg), nil)
+	if err != nil {
+		return nil, append(notes, fmt.Sprintf("own keys cannot be used: %v (the file is left as it is)", err))
+	}
+	return k, notes
+}
+
+func keyringPath(cfg *config.Config) string { return filepath.Join(cfg.Keyring.Dir, "keyring.db") }
+
+// protectMemory keeps keys and mail out of core dumps and away from debuggers of the same user (prctl(2)
+// PR_SET_DUMPABLE).
+func protectMemory() error {
+	const prSetDumpable = 4
+	if _, _, errno := syscall.RawSyscall(syscall.SYS_PRCTL, prSetDumpable, 0, 0); errno != 0 {
+		return fmt.Errorf("protect the memory of the process: %w", errno)
+	}
+	if err := syscall.Setrlimit(syscall.RLIMIT_CORE, &syscall.Rlimit{}); err != nil {
+		return fmt.Errorf("switch core dumps off: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,115 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/galsyncd/galsyncd/client"
+)
+
+func (a *app) status() *cobra.Command {
+	return &cobra.Command{
+		Use:   "status",
+		Short: "say how the daemon is: source, last success, next run, counts, warnings",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := a.client()
+			if err != nil {
+				return failed(err)
+			}
+			s, err := c.Status(cmd.Context())
+			if err != nil {
+				return failed(err)
+			}
+			return failed(a.print(s, func(w io.Writer) { printStatus(w, s) }))
+		},
+	}
+}
+
+func printStatus(w io.Writer, s *client.Status) {
+	line := func(name, format string, args ...any) {
+		fmt.Fprintf(w, "%-13s %s\n", name+":", fmt.Sprintf(format, args...))
+	}
+	line("daemon", "%s, %s role, process %d, up since %s", s.Version, s.Role, s.PID, clock(s.Started))
+	src := s.Source
+	if src.Protocol == "" {
+		line("source", "none")
+	} else {
+		line("source", "%s %s", src.Protocol, src.URL)
+	}
+	line("state", "%s", src.State)
+	if src.LastSuccess.IsZero() {
+		line("last success", "never")
+	} else {
+		line("last success", "%s (%s ago)", clock(src.LastSuccess), age(time.Since(src.LastSuccess)))
+	}
+	if !src.LastAttempt.IsZero() && src.LastError != "" {
+		line("last error", "%s: %s", clock(src.LastAttempt), src.LastError)
+	}
+	if src.LastErrorHint != "" {
+		line("hint", "%s", src.LastErrorHint)
+	}
+	if !src.NextRun.IsZero() {
+		line("next run", "%s", clock(src.NextRun))
+	}
+	if r := s.Running; r != nil {
+		line("running", "%s", progressText(*r))
+	}
+	line("entries", "%d", s.Counts.Entries)
+	for _, state := range slices.Sorted(maps.Keys(s.Counts.ByState)) {
+		fmt.Fprintf(w, "  %-18s %d\n", state, s.Counts.ByState[state])
+	}
+	if k := s.Keyring; k != nil {
+		line("keyring", "%s, %d identities", keyringText(*k), k.Identities)
+	}
+	for _, e := range s.Expiring {
+		line("expires", "%s on %s", e.Address, day(e.NotAfter))
+	}
+	for _, text := range s.Warnings {
+		line("warning", "%s", text)
+	}
+}
+
+func keyringText(k client.KeyringStatus) string {
+	switch {
+	case !k.Exists:
+		return "empty"
+	case !k.Unlocked:
+		return "locked"
+	case k.Until.IsZero():
+		return "unlocked"
+	}
+	return "unlocked until " + clock(k.Until)
+}
+
+func progressText(r client.Run) string {
+	text := fmt.Sprintf("%s, %d requests", r.Phase, r.Requests)
+	if r.Fraction != nil {
+		text = fmt.Sprintf("%s, about %.0f %%", text, 100**r.Fraction)
+	}
+	if !r.EstimatedEnd.IsZero() {
+		text += ", until about " + clock(r.EstimatedEnd)
+	}
+	return text
+}
+
+// clock shows a time in the zone of this machine.
+func clock(t time.Time) string { return t.Local().Format("2006-01-02 15:04:05") }
+
+// age shows how long ago something was, in the one unit that matters.
+func age(d time.Duration) string {
+	switch {
+	case d >= 48*time.Hour:
+		return fmt.Sprintf("%d days", int(d.Hours()/24))
+	case d >= 2*time.Hour:
+		return fmt.Sprintf("%d hours", int(d.Hours()))
+	case d >= 2*time.Minute:
+		return fmt.Sprintf("%d minutes", int(d.Minutes()))
+	}
+	return fmt.Sprintf("%d seconds", max(0, int(d.Seconds())))
+}

@@ -1,0 +1,101 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"strings"
+
+	"github.com/galsyncd/galsyncd/cache"
+	"github.com/galsyncd/galsyncd/directory"
+	"github.com/galsyncd/galsyncd/ews"
+	"github.com/galsyncd/galsyncd/internal/config"
+	"github.com/galsyncd/galsyncd/internal/httpauth"
+	"github.com/galsyncd/galsyncd/trust"
+)
+
+// logger writes what the daemon does to standard error. Under systemd the journal has the time already.
+func (a *app) logger() *slog.Logger {
+	opts := &slog.HandlerOptions{}
+	if a.verbose {
+		opts.Level = slog.LevelDebug
+	}
+	if os.Getenv("JOURNAL_STREAM") != "" {
+		opts.ReplaceAttr = func(groups []string, attr slog.Attr) slog.Attr {
+			if len(groups) == 0 && attr.Key == slog.TimeKey {
+				return slog.Attr{}
+			}
+			return attr
+		}
+	}
+	return slog.New(slog.NewTextHandler(a.err, opts))
+}
+
+// newSource makes the source that the configuration names; nil without an error when it names none.
+func newSource(cfg *config.Config, log *slog.Logger) (directory.Source, error) {
+	x := cfg.Exchange
+	if x.URL == "" {
+		return nil, nil
+	}
+	client, err := newHTTP(cfg)
+	if err != nil {
+		return nil, &exitError{status: exitConfig, err: err, hint: hintOf(err)}
+	}
+	return &ews.Client{URL: x.URL, HTTP: client, Logger: log}, nil
+}
+
+func newHTTP(cfg *config.Config) (*http.Client, error) {
+	x := cfg.Exchange
+	opts := httpauth.Options{URL: x.URL, CAFile: x.CAFile, CAOnly: x.CAOnly, Method: httpauth.Method(x.Auth.Method), Username: x.Auth.Username}
+	if x.Auth.Method != "none" {
+		// Read now, so that a missing file is an error of the start, and again for each use, so that a change counts.
+		if _, err := cfg.Secret(x.Auth.PasswordFile); err != nil {
+			return nil, err
+		}
+		opts.Password = func() ([]byte, error) {
+			secret, err := cfg.Secret(x.Auth.PasswordFile)
+			return []byte(secret), err
+		}
+	}
+	return httpauth.New(opts)
+}
+
+// openCache opens the cache. One that is damaged or of another schema is set aside, and said so: it is a copy.
+func openCache(cfg *config.Config, say func(string, ...any)) (c *cache.Cache, notes []string, err error) {
+	dir := cfg.Cache.Dir
+	if err := os.MkdirAll(dir, 0o750); err != nil {
+		return nil, nil, &exitError{status: exitNotAllowed, err: fmt.Errorf("make the cache folder: %w", err), hint: "set cache.dir to a folder of this user"}
+	}
+	c, err = cache.Open(dir)
+	switch {
+	case err == nil:
+		return c, nil, nil
+	case errors.Is(err, cache.ErrInUse):
+		return nil, nil, &exitError{status: exitTryAgain, err: err, hint: "ask the running daemon instead: galsyncd sync"}
+	case !errors.Is(err, cache.ErrDamaged) && !errors.Is(err, cache.ErrNewerSchema) && !errors.Is(err, cache.ErrOlderSchema):
+		return nil, nil, err
+	}
+	aside, asideErr := cache.SetAside(dir)
+	if asideErr != nil {
+		return nil, nil, errors.Join(err, asideErr)
+	}
+	note := fmt.Sprintf("%s; it was set aside as %s, and the address book is fetched again", strings.TrimPrefix(err.Error(), "open "), aside)
+	say("warning: %s", note)
+	c, err = cache.Open(dir)
+	return c, []string{note}, err
+}
+
+func newSync(cfg *config.Config, source directory.Source, store directory.Store, log *slog.Logger) directory.Sync {
+	return directory.Sync{Source: source, Store: store, RequestsPerSecond: cfg.Sync.RequestsPerSecond, MaxRemovals: cfg.Sync.MaxRemovals, Logger: log}
+}
+
+// newPolicy reads the trust anchors.
+func newPolicy(cfg *config.Config) (*trust.Policy, error) {
+	anchors, n, err := cfg.Anchors()
+	if err != nil {
+		return nil, &exitError{status: exitConfig, err: err}
+	}
+	return &trust.Policy{Anchors: anchors, AnchorCount: n, AcceptDirectory: cfg.Trust.GAL == "accept"}, nil
+}

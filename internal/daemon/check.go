@@ -1,0 +1,43 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"os"
+
+	"github.com/galsyncd/galsyncd/cache"
+	"github.com/galsyncd/galsyncd/internal/keyring"
+	"github.com/galsyncd/galsyncd/internal/service"
+)
+
+// Checker verifies the files of the daemon. It implements service.Checker.
+type Checker struct {
+	Cache *cache.Cache
+	// Keyring is nil in the system role, and when it could not be opened.
+	Keyring     *keyring.Keyring
+	KeyringPath string
+}
+
+// Check implements service.Checker.
+func (c Checker) Check(ctx context.Context) (service.CheckReport, error) {
+	files := []service.FileCheck{fileCheck("cache", c.Cache.Path(), c.Cache.Check(ctx), "restart galsyncd: it sets the file aside and fetches the address book again")}
+	if c.Keyring != nil {
+		files = append(files, fileCheck("keyring", c.KeyringPath, c.Keyring.Check(), "restore a copy; galsyncd does not touch it"))
+	}
+	report := service.CheckReport{OK: true, Files: files}
+	for _, f := range files {
+		report.OK = report.OK && f.State == "ok"
+	}
+	return report, ctx.Err()
+}
+
+func fileCheck(name, path string, err error, hint string) service.FileCheck {
+	f := service.FileCheck{Name: name, Path: path, State: "ok"}
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		f.State = "missing"
+	case err != nil:
+		f.State, f.Detail, f.Hint = "damaged", err.Error(), hint
+	}
+	return f
+}

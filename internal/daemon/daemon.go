@@ -1,0 +1,60 @@
+// Package daemon ties the rooms of galsyncd together: it gives internal/service what it asks for, made of the cache, the
+// schedule, the source, the recipients and the keyring. Every adapter is thin; decisions are made in the rooms.
+package daemon
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/galsyncd/galsyncd/cache"
+	"github.com/galsyncd/galsyncd/directory"
+	"github.com/galsyncd/galsyncd/internal/mailaddr"
+	"github.com/galsyncd/galsyncd/internal/recipients"
+	"github.com/galsyncd/galsyncd/internal/service"
+)
+
+// Directory is the cache as the service and the recipients ask for it.
+type Directory struct{ *cache.Cache }
+
+// Freshness implements recipients.Directory.
+func (d Directory) Freshness(ctx context.Context) (recipients.Freshness, error) {
+	h, _, _, err := d.History(ctx)
+	return recipients.Freshness{Completed: h.Finished}, problem(err)
+}
+
+// LastSuccess implements service.Directory.
+func (d Directory) LastSuccess(ctx context.Context) (time.Time, error) {
+	h, _, _, err := d.History(ctx)
+	return h.Finished, problem(err)
+}
+
+// Certificate implements service.Directory.
+func (d Directory) Certificate(ctx context.Context, sum [32]byte) ([]byte, []directory.Address, error) {
+	der, owners, err := d.Cache.Certificate(ctx, sum)
+	if errors.Is(err, cache.ErrNotFound) {
+		err = service.ErrNotFound
+	}
+	return der, owners, problem(err)
+}
+
+// Lookup implements recipients.Directory and service.Directory.
+func (d Directory) Lookup(ctx context.Context, address mailaddr.Address) ([]directory.Sighting, error) {
+	found, err := d.Cache.Lookup(ctx, address)
+	return found, problem(err)
+}
+
+// Search implements service.Directory.
+func (d Directory) Search(ctx context.Context, text string, limit int) ([]directory.Entry, error) {
+	found, err := d.Cache.Search(ctx, text, limit)
+	return found, problem(err)
+}
+
+// problem makes of an error what a caller of the service may be told about it.
+func problem(err error) error {
+	if errors.Is(err, cache.ErrDamaged) {
+		return service.NewProblem(service.CodeCacheDamaged, "the copy of the address book on disk is damaged",
+			"restart galsyncd: it sets the file aside and fetches the address book again")
+	}
+	return err
+}

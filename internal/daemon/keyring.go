@@ -1,0 +1,134 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/galsyncd/galsyncd/internal/keyring"
+	"github.com/galsyncd/galsyncd/internal/recipients"
+	"github.com/galsyncd/galsyncd/internal/service"
+)
+
+// Keyring is the keyring as the service asks for it. It implements service.Keyring.
+type Keyring struct{ Keyring *keyring.Keyring }
+
+// Status implements service.Keyring.
+func (k Keyring) Status(context.Context) (service.KeyringStatus, error) {
+	exists, err := k.Keyring.HasPassphrase()
+	if err != nil {
+		return service.KeyringStatus{}, keyringProblem("look into the keyring", err)
+	}
+	list, err := k.Keyring.List()
+	if err != nil {
+		return service.KeyringStatus{}, keyringProblem("list the keyring", err)
+	}
+	s := service.KeyringStatus{Exists: exists, Identities: len(list)}
+	s.Unlocked, s.Until = k.Keyring.Unlocked()
+	return s, nil
+}
+
+// Identities implements service.Keyring.
+func (k Keyring) Identities(context.Context) ([]service.Identity, error) {
+	list, err := k.Keyring.List()
+	if err != nil {
+		return nil, keyringProblem("list the keyring", err)
+	}
+	return identities(list), nil
+}
+
+func identities(list []keyring.Info) []service.Identity {
+	out := make([]service.Identity, len(list))
+	for i, info := range list {
+		out[i] = service.Identity{Certificate: *recipients.Describe(info.Certificate), Added: info.Imported}
+	}
+	return out
+}
+
+// Import implements service.Keyring. A keyring that was locked is locked again afterwards.
+func (k Keyring) Import(ctx context.Context, pfx []byte, passphrase, keyringPassphrase service.Secret) (service.Imported, error) {
+	const attempt = "import the identity"
+	if unlocked, _ := k.Keyring.Unlocked(); !unlocked {
+		if err := k.open(ctx, keyringPassphrase); err != nil {
+			return service.Imported{}, keyringProblem(attempt, err)
+		}
+		defer k.Keyring.Lock()
+	}
+	list, err := k.Keyring.Import(pfx, string(passphrase))
+	if err != nil {
+		if err = keyringProblem(attempt, err); !isProblem(err) {
+			err = service.NewProblem(service.CodeBadIdentity, attempt+": "+err.Error(), "")
+		}
+		return service.Imported{}, err
+	}
+	out := service.Imported{Identities: identities(list)}
+	for _, info := range list {
+		if !info.Updated {
+			out.Added++
+		}
+	}
+	return out, nil
+}
+
+// open unlocks the keyring for one piece of work; a new keyring gets the passphrase.
+func (k Keyring) open(ctx context.Context, passphrase service.Secret) error {
+	exists, err := k.Keyring.HasPassphrase()
+	if err != nil {
+		return err
+	}
+	if len(passphrase) == 0 {
+		return keyring.ErrLocked
+	}
+	if !exists {
+		if err := k.Keyring.SetPassphrase(passphrase); err != nil {
+			return err
+		}
+	}
+	return k.Keyring.Unlock(ctx, passphrase, time.Minute)
+}
+
+// Unlock implements service.Keyring.
+func (k Keyring) Unlock(ctx context.Context, passphrase service.Secret, period time.Duration) error {
+	if period == 0 {
+		period = keyring.MaxUnlock
+	}
+	if period > keyring.MaxUnlock {
+		return service.NewProblem(service.CodeBadRequest, "unlock the keyring: for longer than "+keyring.MaxUnlock.String(), "")
+	}
+	return keyringProblem("unlock the keyring", k.Keyring.Unlock(ctx, passphrase, period))
+}
+
+func isProblem(err error) bool {
+	_, ok := errors.AsType[*service.Problem](err)
+	return ok
+}
+
+// Lock implements service.Keyring.
+func (k Keyring) Lock(context.Context) error {
+	k.Keyring.Lock()
+	return nil
+}
+
+// keyringProblem says what a caller may know about a keyring that did not do its work.
+func keyringProblem(attempt string, err error) error {
+	if err == nil {
+		return nil
+	}
+	for _, known := range []struct {
+		err  error
+		code service.Code
+		hint string
+	}{
+		{keyring.ErrLocked, service.CodeKeyringLocked, "galsyncd unlock"},
+		{keyring.ErrNoPassphrase, service.CodeKeyringLocked, "import an identity first: galsyncd identity import"},
+		{keyring.ErrWrongPassphrase, service.CodeWrongPassphrase, ""},
+		{keyring.ErrPFXPassphrase, service.CodeWrongPassphrase, ""},
+		{keyring.ErrDamaged, service.CodeKeyringDamaged, "restore a copy; galsyncd does not touch the file"},
+		{keyring.ErrKeyMismatch, service.CodeBadIdentity, ""},
+	} {
+		if errors.Is(err, known.err) {
+			return service.NewProblem(known.code, attempt+": "+err.Error(), known.hint)
+		}
+	}
+	return err
+}

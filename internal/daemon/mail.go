@@ -1,0 +1,141 @@
+package daemon
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/galsyncd/galsyncd/cms"
+	"github.com/galsyncd/galsyncd/internal/keyring"
+	"github.com/galsyncd/galsyncd/internal/mailaddr"
+	"github.com/galsyncd/galsyncd/internal/recipients"
+	"github.com/galsyncd/galsyncd/internal/service"
+	"github.com/galsyncd/galsyncd/smime"
+	"github.com/galsyncd/galsyncd/trust"
+)
+
+// Encrypter encrypts mails to the certificates that the book chooses. It implements service.Encrypter.
+type Encrypter struct{ Book *recipients.Book }
+
+// ForEncryption implements smime.RecipientSource: the same verdict that a look-up shows.
+func (e Encrypter) ForEncryption(ctx context.Context, addresses []mailaddr.Address) ([]*x509.Certificate, error) {
+	asked := make([]string, len(addresses))
+	for i, a := range addresses {
+		asked[i] = string(a)
+	}
+	result, err := e.Book.Lookup(ctx, asked)
+	if err != nil {
+		return nil, err
+	}
+	var certs []*x509.Certificate
+	var refused []smime.Refusal
+	for _, a := range result.Recipients {
+		if a.State != trust.Encryptable {
+			refused = append(refused, smime.Refusal{Address: a.Address, State: a.State, Reasons: a.Reasons, Hints: a.Hints})
+			continue
+		}
+		certs = append(certs, a.Certificate.X509)
+	}
+	if len(refused) > 0 {
+		return nil, &smime.RecipientsError{Refused: refused}
+	}
+	return certs, nil
+}
+
+// Encrypt implements service.Encrypter.
+func (e Encrypter) Encrypt(ctx context.Context, message io.Reader, o service.EncryptOptions, open func(service.Envelope) (io.WriteCloser, error)) error {
+	var opened []io.WriteCloser
+	place := func(blind bool, to ...mailaddr.Address) (io.Writer, error) {
+		envelope := service.Envelope{Blind: blind}
+		for _, a := range to {
+			envelope.Recipients = append(envelope.Recipients, string(a))
+		}
+		w, err := open(envelope)
+		if err == nil {
+			opened = append(opened, w)
+		}
+		return w, err
+	}
+	out := smime.Outputs{
+		Main:  func(to []mailaddr.Address) (io.Writer, error) { return place(false, to...) },
+		Blind: func(to mailaddr.Address) (io.Writer, error) { return place(true, to) },
+	}
+	_, err := smime.Encrypt(ctx, message, out, &smime.EncryptOptions{Recipients: e, To: o.To})
+	if err != nil {
+		return mailProblem("encrypt the mail", err)
+	}
+	for _, w := range opened {
+		if err := w.Close(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Decrypter decrypts mails with the keys of the keyring. It implements service.Decrypter.
+type Decrypter struct {
+	Keyring *keyring.Keyring
+	// Spool makes room for ciphertext.
+	Spool func() (cms.Spool, error)
+	// MaxContent is the limit of the content in bytes.
+	MaxContent int64
+}
+
+// Decrypt implements service.Decrypter.
+func (d Decrypter) Decrypt(ctx context.Context, message io.Reader, begin func(service.Decrypted) (io.Writer, error)) error {
+	own, err := d.Keyring.Identities()
+	if err != nil {
+		return keyringProblem("decrypt the mail", err)
+	}
+	identities := make([]cms.Identity, len(own))
+	for i, id := range own {
+		identities[i] = cms.Identity{Certificate: id.Certificate, Key: id.Key}
+	}
+	opts := &smime.DecryptOptions{Identities: identities, Spool: d.Spool, MaxContent: d.MaxContent}
+	open := func(m smime.Decrypted) (io.Writer, error) {
+		return begin(service.Decrypted{Protection: m.Protection.String(), Cipher: m.Cipher.String()})
+	}
+	if _, err := smime.Decrypt(ctx, message, open, opts); err != nil {
+		return mailProblem("decrypt the mail", err)
+	}
+	return nil
+}
+
+// mailProblem says what a caller may know about a mail that could not be worked on.
+func mailProblem(attempt string, err error) error {
+	if refused, ok := errors.AsType[*smime.RecipientsError](err); ok {
+		var obstacles []service.Obstacle
+		for _, r := range refused.Refused {
+			obstacles = append(obstacles, service.Obstacle{Address: r.Address, State: string(r.State), Reasons: r.Reasons, Hints: r.Hints})
+		}
+		return service.UnusableRecipients(obstacles)
+	}
+	for _, known := range mailErrors {
+		if errors.Is(err, known.err) {
+			return service.NewProblem(known.code, fmt.Sprintf("%s: %v", attempt, err), known.hint)
+		}
+	}
+	return err
+}
+
+// mailErrors is how errors of smime and cms are shown. What depends on a key shows nothing but that it failed.
+var mailErrors = []struct {
+	err  error
+	code service.Code
+	hint string
+}{
+	{cms.ErrDecrypt, service.CodeDecryptFailed, ""},
+	{cms.ErrNoRecipient, service.CodeNoRecipientKey, "import the key that the mail was encrypted to: galsyncd identity import"},
+	{smime.ErrNoRecipients, service.CodeNoRecipients, "name them with --to, or in the To, Cc or Bcc header"},
+	{smime.ErrBcc, service.CodeBccNeedsMultipart, "give a folder for their copies with --bcc-dir, or accept multipart/mixed"},
+	{smime.ErrNotEncrypted, service.CodeNotEncrypted, ""},
+	{smime.ErrAlreadyEncrypted, service.CodeBadMessage, ""},
+	{smime.ErrTooManyRecipients, service.CodeBadMessage, ""},
+	{smime.ErrHeader, service.CodeBadMessage, "the input must be one mail: header, empty line, body"},
+	{smime.ErrEncoding, service.CodeBadMessage, ""},
+	{cms.ErrSyntax, service.CodeBadMessage, ""},
+	{cms.ErrUnsupported, service.CodeBadMessage, ""},
+	{cms.ErrTooLarge, service.CodeMessageTooLarge, "the limit is limits.max_message"},
+}

@@ -1,0 +1,197 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/galsyncd/galsyncd/cache"
+	"github.com/galsyncd/galsyncd/directory"
+	"github.com/galsyncd/galsyncd/internal/recipients"
+	"github.com/galsyncd/galsyncd/internal/service"
+	"github.com/galsyncd/galsyncd/trust"
+)
+
+// Status answers how the daemon is. It implements service.StatusSource.
+type Status struct {
+	Cache *cache.Cache
+	Book  *recipients.Book
+	Runs  *Runs
+	// Protocol and URL of the source; empty without one.
+	Protocol, URL string
+	// WarnAfter is the age of the data from which on a warning is given.
+	WarnAfter time.Duration
+	// Notes are warnings that hold as long as the process runs, such as a cache that was set aside.
+	Notes []string
+	Now   func() time.Time
+	Log   *slog.Logger
+
+	mu       sync.Mutex
+	counting bool
+	counted  time.Time
+	counts   service.Counts
+	expiring []service.Expiring
+	done     chan struct{}
+}
+
+// Bounds of the summary.
+const (
+	expiresSoon   = 30 * 24 * time.Hour
+	maxExpiring   = 100
+	recountAfter  = 6 * time.Hour
+	countPatience = 2 * time.Second
+)
+
+// Status implements service.StatusSource.
+func (s *Status) Status(ctx context.Context) (service.Status, error) {
+	history, entries, _, err := s.Cache.History(ctx)
+	if err != nil {
+		return service.Status{}, problem(err)
+	}
+	s.settle(ctx)
+	out := service.Status{Source: s.source(history), Running: s.Runs.running()}
+	if out.Running != nil {
+		out.Source.State = "running"
+	}
+	s.mu.Lock()
+	out.Counts = service.Counts{Entries: entries, ByState: s.counts.ByState}
+	out.Expiring = slices.Clone(s.expiring)
+	s.mu.Unlock()
+	out.Warnings = s.warnings(history, out)
+	return out, nil
+}
+
+func (s *Status) source(h directory.History) service.Source {
+	out := service.Source{Protocol: s.Protocol, URL: s.URL, State: "never", LastSuccess: h.Finished, LastError: h.Error, LastErrorHint: h.Hint}
+	if s.Runs.Loop != nil {
+		out.NextRun = s.Runs.Loop.Status().Next
+	}
+	if h.Last != nil {
+		out.LastAttempt = h.Last.Ended
+		out.State = map[directory.Outcome]string{directory.Complete: "ok", directory.Incomplete: "incomplete", directory.Guarded: "guarded"}[h.Last.Outcome]
+		if out.State == "" {
+			out.State = "failed"
+		}
+	}
+	if !h.Finished.IsZero() {
+		age := s.Now().Sub(h.Finished).Seconds()
+		out.DataAge = &age
+	}
+	return out
+}
+
+func (s *Status) warnings(h directory.History, st service.Status) []string {
+	warnings := slices.Clone(s.Notes)
+	add := func(format string, args ...any) { warnings = append(warnings, fmt.Sprintf(format, args...)) }
+	age := s.Now().Sub(h.Finished)
+	switch {
+	case s.Protocol == "":
+		add("no Exchange server is configured: nothing is fetched (set exchange.url)")
+	case h.Finished.IsZero():
+		add("the address book has not been read completely yet")
+	case s.WarnAfter > 0 && age > s.WarnAfter:
+		add("the address book was last read %d days ago", int(age.Hours()/24))
+	}
+	if h.Last != nil && h.Last.Outcome == directory.Guarded {
+		add("%s: %s", h.Last.GuardText(), directory.GuardHint)
+	}
+	if len(h.Gaps) > 0 {
+		add("%d parts of the address book could not be read in full, for example addresses that begin with %q", len(h.Gaps), h.Gaps[0])
+	}
+	if s.Book.Policy == nil || s.Book.Policy.AnchorCount == 0 && !s.Book.Policy.AcceptDirectory {
+		add("no trust anchors are configured, so no certificate is trusted (set trust.anchors)")
+	}
+	if n := len(st.Expiring); n > 0 {
+		add("%d certificates expire within 30 days", n)
+	}
+	return warnings
+}
+
+// settle sees to it that the counts are recent, and waits a little for them when there are none.
+func (s *Status) settle(ctx context.Context) {
+	s.mu.Lock()
+	if !s.counting && s.Now().Sub(s.counted) > recountAfter {
+		s.start(context.WithoutCancel(ctx))
+	}
+	done, counting := s.done, s.counting
+	s.mu.Unlock()
+	if !counting {
+		return
+	}
+	timer := time.NewTimer(countPatience)
+	defer timer.Stop()
+	select {
+	case <-done:
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+}
+
+// Recount counts anew in the background, after a run changed something.
+func (s *Status) Recount(ctx context.Context) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.counting {
+		s.start(ctx)
+	}
+}
+
+// start begins to count; the lock is held.
+func (s *Status) start(ctx context.Context) {
+	s.counting, s.done = true, make(chan struct{})
+	go func(done chan struct{}) {
+		defer close(done)
+		counts, expiring, err := s.count(ctx)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.counting, s.counted = false, s.Now()
+		if err != nil {
+			s.Log.Warn("counts are not current", "error", err)
+			return
+		}
+		s.counts, s.expiring = counts, expiring
+	}(s.done)
+}
+
+// count asks for every entry what a look-up of it would say.
+func (s *Status) count(ctx context.Context) (service.Counts, []service.Expiring, error) {
+	counts := service.Counts{ByState: map[string]int{}}
+	var expiring []service.Expiring
+	soon := s.Now().Add(expiresSoon)
+	var batch []string
+	flush := func() error {
+		if len(batch) == 0 {
+			return nil
+		}
+		result, err := s.Book.Lookup(ctx, batch)
+		if err != nil {
+			return err
+		}
+		for _, a := range result.Recipients {
+			counts.ByState[string(a.State)]++
+			if a.State == trust.Encryptable && a.Certificate.NotAfter.Before(soon) && len(expiring) < maxExpiring {
+				expiring = append(expiring, service.Expiring{Address: a.Address, NotAfter: a.Certificate.NotAfter})
+			}
+		}
+		batch = batch[:0]
+		return nil
+	}
+	primaries, err := s.Cache.Primaries(ctx)
+	if err != nil {
+		return counts, nil, err
+	}
+	for _, p := range primaries {
+		counts.Entries++
+		if batch = append(batch, string(p)); len(batch) == 100 {
+			if err := flush(); err != nil {
+				return counts, nil, err
+			}
+		}
+	}
+	err = flush()
+	slices.SortFunc(expiring, func(a, b service.Expiring) int { return a.NotAfter.Compare(b.NotAfter) })
+	return counts, expiring, err
+}
