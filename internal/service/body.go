@@ -90,6 +90,19 @@ func (b *body) verdict(err error) error {
 	return err
 }
 
+// discardBody reads the body of a request that takes none.
+func (s *Server) discardBody(w http.ResponseWriter, r *http.Request) error {
+	if r.Body == http.NoBody {
+		return nil
+	}
+	b, err := s.openBody(w, r, maxJSON, CodeTooLarge)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(io.Discard, b)
+	return b.verdict(err)
+}
+
 // readJSON reads the JSON body of r into v, whose unknown members are errors. The bytes are wiped after use: they may
 // hold a passphrase.
 func (s *Server) readJSON(w http.ResponseWriter, r *http.Request, v any) error {

@@ -41,10 +41,6 @@ func (s *Server) postEncrypt(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	// The answer begins while the body still comes.
-	if err := http.NewResponseController(w).EnableFullDuplex(); err != nil {
-		return err
-	}
 	return s.encrypt(w, r, message, options, kind == "multipart/mixed")
 }
 

@@ -19,7 +19,7 @@ var errAbandoned = errors.New("the answer was given up")
 // anything; without room in between, both sides would wait for each other. Bytes wait in a little memory, and when the
 // caller does not take them for a while, in a spool. Bytes must be ciphertext.
 //
-// One goroutine writes and closes, another one drains.
+// A reader that is slow but moves is waited for. One goroutine writes and closes, another one drains.
 type outbox struct {
 	spools *spools
 	// patience is how long the writer waits for the reader before it spools.
@@ -57,7 +57,7 @@ func (o *outbox) Write(p []byte) (int, error) {
 			n := min(room, len(rest))
 			o.keep(rest[:n])
 			rest = rest[n:]
-		case o.spool != nil || time.Since(o.progress) >= o.patience:
+		case time.Since(o.progress) >= o.patience:
 			if o.err = o.spill(rest); o.err == nil {
 				rest = nil
 			}

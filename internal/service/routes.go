@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -20,28 +21,30 @@ type route struct {
 	// pattern is a path; a segment in braces matches any one segment and is its PathValue.
 	pattern string
 	access  access
-	handle  func(*Server, http.ResponseWriter, *http.Request) error
+	// body says that the handler reads the body, to its end.
+	body   bool
+	handle func(*Server, http.ResponseWriter, *http.Request) error
 }
 
 // routes returns the table of requests and of who may make them.
 func routes() []route {
 	return []route{
-		{"GET", "/v1/status", forAll, (*Server).getStatus},
-		{"GET", "/v1/sync", forAll, (*Server).watchSync},
-		{"POST", "/v1/sync", forAdmins, (*Server).startSync},
-		{"GET", "/v1/recipients", forAll, (*Server).getRecipients},
-		{"GET", "/v1/directory", forAll, (*Server).getDirectory},
-		{"GET", "/v1/entries", forAll, (*Server).getEntries},
-		{"GET", "/v1/certificates/{sha256}", forAll, (*Server).getCertificate},
-		{"POST", "/v1/encrypt", forAll, (*Server).postEncrypt},
-		{"POST", "/v1/decrypt", forOwner, (*Server).postDecrypt},
-		{"GET", "/v1/identities", forOwner, (*Server).getIdentities},
-		{"POST", "/v1/identities", forOwner, (*Server).postIdentity},
-		{"POST", "/v1/lock", forOwner, (*Server).postLock},
-		{"POST", "/v1/unlock", forOwner, (*Server).postUnlock},
-		{"GET", "/v1/check", forAdmins, (*Server).getCheck},
-		{"GET", "/v1/version", forAll, (*Server).getVersion},
-		{"GET", "/v1/openapi.json", forAll, (*Server).getOpenAPI},
+		{"GET", "/v1/status", forAll, false, (*Server).getStatus},
+		{"GET", "/v1/sync", forAll, false, (*Server).watchSync},
+		{"POST", "/v1/sync", forAdmins, false, (*Server).startSync},
+		{"GET", "/v1/recipients", forAll, false, (*Server).getRecipients},
+		{"GET", "/v1/directory", forAll, false, (*Server).getDirectory},
+		{"GET", "/v1/entries", forAll, false, (*Server).getEntries},
+		{"GET", "/v1/certificates/{sha256}", forAll, false, (*Server).getCertificate},
+		{"POST", "/v1/encrypt", forAll, true, (*Server).postEncrypt},
+		{"POST", "/v1/decrypt", forOwner, true, (*Server).postDecrypt},
+		{"GET", "/v1/identities", forOwner, false, (*Server).getIdentities},
+		{"POST", "/v1/identities", forOwner, true, (*Server).postIdentity},
+		{"POST", "/v1/lock", forOwner, false, (*Server).postLock},
+		{"POST", "/v1/unlock", forOwner, true, (*Server).postUnlock},
+		{"GET", "/v1/check", forAdmins, false, (*Server).getCheck},
+		{"GET", "/v1/version", forAll, false, (*Server).getVersion},
+		{"GET", "/v1/openapi.json", forAll, false, (*Server).getOpenAPI},
 	}
 }
 
@@ -119,6 +122,12 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
 			panic(http.ErrAbortHandler)
 		}
 	}()
+	if r.Body != http.NoBody {
+		// Answers may begin, and refusals come, while the body is still being sent.
+		_ = a.controller.EnableFullDuplex()
+		// A body that nobody reads must not hold the connection for ever.
+		_ = a.controller.SetReadDeadline(time.Now().Add(a.stall))
+	}
 	err := s.dispatch(a, r, c)
 	if err != nil {
 		p, internal := problemOf(err)
@@ -129,8 +138,32 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
 			return // with a panic: the answer began, and must not look complete
 		}
 		writeProblem(a, p)
+		if !linger(a, r, p) {
+			return // with a panic, which closes the connection: what still comes is no new request
+		}
 	}
 	aborted = false
+}
+
+// How long, and how many bytes, a refused caller may go on sending before the connection is cut.
+const (
+	lingerTime = 5 * time.Second
+	lingerSize = 1 << 30
+)
+
+// linger takes the rest of a body that was refused, within bounds: a caller that is still sending would else see its
+// connection break and never read why (RFC 9112 section 9.6). It reports whether the body came to its end.
+func linger(a *answer, r *http.Request, p *Problem) bool {
+	if r.Body == http.NoBody {
+		return true
+	}
+	_ = a.controller.Flush()
+	if p.Code == CodeTimeout {
+		return false
+	}
+	_ = a.controller.SetReadDeadline(time.Now().Add(lingerTime))
+	_, err := io.CopyN(io.Discard, r.Body, lingerSize)
+	return err == io.EOF
 }
 
 // dispatch checks the request in the order in which a check can say something useful, and calls its handler.
@@ -164,9 +197,10 @@ func (s *Server) dispatch(w *answer, r *http.Request, c *call) error {
 		return NewProblem(CodeBusy, "too many requests at once", "try again in a moment")
 	}
 	defer leave()
-	if r.Body != http.NoBody {
-		// A body that nobody reads must not hold the connection either.
-		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(s.start().limits.Stall))
+	if !found[i].body {
+		if err := s.discardBody(w, r); err != nil {
+			return err
+		}
 	}
 	return found[i].handle(s, w, r)
 }
