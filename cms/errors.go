@@ -23,6 +23,27 @@ var (
 	ErrNoRecipients = errors.New("encrypt: no recipients given, nobody could read the message")
 )
 
+// Findings about one signer.
+var (
+	// ErrSignature means that no certificate at hand with the signer's identifier verifies the signature.
+	ErrSignature = errors.New("signature does not verify")
+	// ErrContentChanged means that the content is not what was signed.
+	ErrContentChanged = errors.New("content differs from what was signed")
+	// ErrNoCertificate means that neither the message nor the caller has a certificate with the signer's identifier.
+	ErrNoCertificate = errors.New("signer's certificate is not at hand")
+	// ErrWeakDigest means a digest that no longer proves anything: SHA-1 without the caller's consent, or MD5.
+	ErrWeakDigest = errors.New("signature with a digest algorithm that is too weak")
+	// ErrNoSignedAttributes means a signature over the bare content, which could also be one over attributes.
+	ErrNoSignedAttributes = errors.New("signature without signed attributes")
+	// ErrAttributes means that the signed attributes break RFC 5652 section 11: content-type or message-digest is
+	// missing, repeated, has not exactly one value, or names another type than the content's.
+	ErrAttributes = errors.New("signed attributes are not what they must be")
+)
+
+// ErrNoContent means that a detached signature was read without its content, or that content was given for a
+// signature that has its own.
+var ErrNoContent = errors.New("content and signature do not belong together")
+
 // RecipientError says which recipient's certificate cannot be encrypted to, and why.
 type RecipientError struct {
 	// Index of the certificate in the recipients given to Encrypt.

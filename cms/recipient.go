@@ -144,6 +144,7 @@ func (t *transportedKey) pkcs1(block []byte, size int) []byte {
 	private, ok := t.key.(*rsa.PrivateKey)
 	if !ok {
 		// A card is asked for the same in crypto/rsa's terms.
+		//lint:ignore SA1019 as below
 		key, err := t.key.Decrypt(rand.Reader, block, &rsa.PKCS1v15DecryptOptions{SessionKeyLen: size})
 		if err != nil || len(key) != size {
 			return randomKey(size)
