@@ -1,0 +1,45 @@
+package keyring
+
+import (
+	"bytes"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/pbkdf2"
+	"crypto/sha256"
+	"encoding/json"
+	"testing"
+)
+
+// encryptCBC encrypts as PBES2 with one iteration, HMAC-SHA256 and AES-256-CBC does.
+func encryptCBC(t testing.TB, plaintext []byte, passphrase string, salt, iv []byte) []byte {
+	t.Helper()
+	key, err := pbkdf2.Key(sha256.New, passphrase, salt, 1, 32)
+	if err != nil {
+		t.Fatal(err)
+	}
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := aes.BlockSize - len(plaintext)%aes.BlockSize
+	padded := append(bytes.Clone(plaintext), bytes.Repeat([]byte{byte(n)}, n)...)
+	cipher.NewCBCEncrypter(block, iv).CryptBlocks(padded, padded)
+	return padded
+}
+
+func sum(b []byte) []byte {
+	s := sha256.Sum256(b)
+	return s[:]
+}
+
+// withChecksum puts the checksum of a record before its text.
+func withChecksum(text []byte) []byte { return append(sum(text), text...) }
+
+func marshalRecord(t testing.TB, v any) []byte {
+	t.Helper()
+	text, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}

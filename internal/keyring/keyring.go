@@ -1,0 +1,182 @@
+// Package keyring keeps one user's private keys in one precious file.
+//
+// The file is a bbolt database. Private keys are PKCS #8 (RFC 5958), each sealed with AES-256-GCM under a random master key,
+// which is sealed under the user's passphrase by Argon2id (RFC 9106). Certificates are readable while the keyring is locked.
+//
+// The package promises:
+//   - every change is one transaction: after a crash the file holds the state before it or after it;
+//   - the file is verified in full before bbolt maps it, so that damage is the error ErrDamaged, never a crash; a damaged
+//     file and one of a newer schema are left exactly as they are, and the package deletes nothing, ever;
+//   - no private key, master key or passphrase is written in the clear or put into an error.
+//
+// Schema 1. The bucket "meta" holds "schema" (the number in decimal), "master" (a masterRecord) and "identities" (SHA-256
+// over the sorted keys of that bucket, so that a missing record is noticed). The bucket "identities" holds one
+// identityRecord per certificate, keyed by the SHA-256 of the certificate. Records are JSON after their SHA-256. A later
+// schema copies the file beside itself before it changes anything.
+package keyring
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"go.etcd.io/bbolt"
+)
+
+// FileName is the name of the keyring's file in its directory.
+const FileName = "keyring.db"
+
+var (
+	// ErrInUse reports that another process has the file open.
+	ErrInUse = errors.New("the keyring is in use by another process")
+	// ErrDamaged reports a file that is not what was written. It is left as it is: restore a copy.
+	ErrDamaged = errors.New("the keyring is damaged")
+	// ErrNewerSchema reports a file of a later version of galsyncd. It is left as it is.
+	ErrNewerSchema = errors.New("the keyring was written by a newer version of galsyncd")
+	// ErrExposed reports a file or directory that belongs to somebody else or that others can get at.
+	ErrExposed = errors.New("the keyring is exposed to others")
+	// ErrLocked reports that an operation needs Unlock before.
+	ErrLocked = errors.New("the keyring is locked")
+	// ErrNoPassphrase reports that SetPassphrase was never called.
+	ErrNoPassphrase = errors.New("the keyring has no passphrase yet")
+	// ErrHasPassphrase reports that SetPassphrase was called before; ChangePassphrase replaces it.
+	ErrHasPassphrase = errors.New("the keyring has a passphrase already")
+	// ErrWrongPassphrase is the one answer to every passphrase that does not open the keyring.
+	ErrWrongPassphrase = errors.New("wrong passphrase")
+	// ErrClosed reports the use of a keyring after Close.
+	ErrClosed = errors.New("the keyring is closed")
+)
+
+// Options vary Open; nil is the default of every field.
+type Options struct {
+	// LockTimeout is how long to wait for another process to close the file; 0 is one second.
+	LockTimeout time.Duration
+	// Argon2 are the costs of the passphrase when it is set or changed; zero is DefaultArgon2.
+	Argon2 Argon2
+	// Now is the clock; nil is time.Now.
+	Now func() time.Time
+}
+
+// Keyring is an open keyring. Its methods may be called by any goroutine.
+type Keyring struct {
+	path   string
+	argon2 Argon2
+	clock  func() time.Time
+
+	attempts sync.Mutex // serialises what derives a key from a passphrase; taken before mu
+	failures int        // wrong passphrases in a row, under attempts
+	lastFail time.Time  // under attempts
+
+	mu     sync.Mutex
+	db     *bbolt.DB // nil after Close
+	file   *os.File  // db's
+	broken error     // the first damage met since Open: nothing is written after it
+	master []byte    // nil when locked
+	until  time.Time
+	timer  *time.Timer // wipes master at until
+}
+
+// Open opens the keyring at path and makes an empty one when there is no file, with its directory. The errors wrap ErrInUse,
+// ErrDamaged, ErrNewerSchema or ErrExposed where they apply. The keyring is locked.
+func Open(path string, opts *Options) (*Keyring, error) {
+	if opts == nil {
+		opts = &Options{}
+	}
+	k := &Keyring{path: path, argon2: opts.Argon2, clock: opts.Now}
+	if k.argon2 == (Argon2{}) {
+		k.argon2 = DefaultArgon2()
+	}
+	if err := k.argon2.check(); err != nil {
+		return nil, fmt.Errorf("open keyring: %w", err)
+	}
+	if err := k.open(opts.LockTimeout); err != nil {
+		return nil, fmt.Errorf("open keyring %s: %w", path, err)
+	}
+	return k, nil
+}
+
+func (k *Keyring) open(timeout time.Duration) error {
+	if timeout <= 0 {
+		timeout = time.Second
+	}
+	if err := secureDirectory(filepath.Dir(k.path)); err != nil {
+		return err
+	}
+	if _, err := os.Lstat(k.path); errors.Is(err, os.ErrNotExist) {
+		if err := create(k.path); err != nil {
+			return err
+		}
+	}
+	err := guard(func() (err error) {
+		k.db, err = bbolt.Open(k.path, 0o600, &bbolt.Options{Timeout: timeout, OpenFile: func(path string, _ int, _ os.FileMode) (*os.File, error) {
+			f, err := openChecked(path, timeout)
+			k.file = f
+			return f, err
+		}})
+		if err != nil {
+			return err
+		}
+		return k.db.View(func(tx *bbolt.Tx) error { return verifyRecords(tx) })
+	})
+	if err != nil {
+		k.discard()
+	}
+	return err
+}
+
+// discard lets go of a file that could not be opened, whatever state bbolt is in.
+func (k *Keyring) discard() {
+	if k.db != nil {
+		_ = guard(k.db.Close)
+	}
+	if k.file != nil {
+		k.file.Close() // releases the lock; closed before in the usual case
+	}
+}
+
+// Close locks the keyring and closes its file.
+func (k *Keyring) Close() error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.lock()
+	if k.db == nil {
+		return nil
+	}
+	db := k.db
+	k.db = nil
+	return guard(db.Close)
+}
+
+// Check reads the file again and verifies its structure and every record; when the keyring is unlocked also that every
+// private key opens and belongs to its certificate.
+func (k *Keyring) Check() error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.db == nil {
+		return ErrClosed
+	}
+	if err := verifyPages(k.file); err != nil {
+		return k.check("check keyring", err)
+	}
+	identities, err := k.load()
+	if err != nil || !k.unlocked() {
+		return err
+	}
+	for _, rec := range identities {
+		if _, err := rec.open(k.master); err != nil {
+			return k.check("check keyring", err)
+		}
+	}
+	return nil
+}
+
+// now returns calendar time: a machine that slept has to count the time it slept.
+func (k *Keyring) now() time.Time {
+	if k.clock != nil {
+		return k.clock().Round(0)
+	}
+	return time.Now().Round(0)
+}
