@@ -34,8 +34,8 @@ func (a *app) identityImport() *cobra.Command {
 	var pfxFile, keyringFile string
 	cmd := &cobra.Command{
 		Use:   "import FILE",
-		Short: "import the keys of a PFX file (.p12, .pfx)",
-		Long: "Imports every private key with its certificate. The passphrases are asked for on the terminal, or read from files\n" +
+		Short: "import the keys of a PFX file (.p12, .pfx), or of PEM",
+		Long: "Imports every private key with its certificate; from PEM an unencrypted key and its certificates. The passphrases are asked for on the terminal, or read from files\n" +
 			"(first line; - is standard input). The first import sets the keyring's passphrase.",
 		Example: "  galsyncd identity import me.p12",
 		Args:    cobra.ExactArgs(1),
@@ -66,8 +66,10 @@ func (a *app) runImport(ctx context.Context, path, pfxFile, keyringFile string) 
 		return fmt.Errorf("read the PFX file: %w", err)
 	}
 	request := client.ImportRequest{PFX: pfx}
-	if request.PFXPassphrase, err = a.passphrase("passphrase of "+path, pfxFile, false); err != nil {
-		return err
+	if !bytes.Contains(pfx, []byte("-----BEGIN ")) {
+		if request.PFXPassphrase, err = a.passphrase("passphrase of "+path, pfxFile, false); err != nil {
+			return err
+		}
 	}
 	if !status.Keyring.Unlocked {
 		prompt := "passphrase of the keyring"

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -49,7 +50,7 @@ func (a *app) runServe(ctx context.Context, user bool) error {
 	if err != nil {
 		return err
 	}
-	log := a.logger()
+	log := a.logger(slog.LevelInfo)
 	if err := protectMemory(); err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"time"
 
@@ -106,7 +107,7 @@ func (a *app) syncOnce(ctx context.Context, user, full bool) error {
 	if err != nil {
 		return err
 	}
-	source, err := newSource(cfg, a.logger())
+	source, err := newSource(cfg, a.logger(slog.LevelError))
 	if err != nil {
 		return err
 	}
@@ -119,7 +120,7 @@ func (a *app) syncOnce(ctx context.Context, user, full bool) error {
 	}
 	defer copy.Close()
 	show := a.progress()
-	s := newSync(cfg, source, copy, a.logger())
+	s := newSync(cfg, source, copy, a.logger(slog.LevelError))
 	s.Progress = func(p directory.Progress) {
 		show.step(client.Run{Started: p.Started, Phase: "searching", Requests: p.Requests, Entries: p.Entries, Fraction: &p.Fraction, EstimatedEnd: p.End})
 	}

@@ -16,9 +16,9 @@ import (
 	"github.com/galsyncd/galsyncd/trust"
 )
 
-// logger writes what the daemon does to standard error. Under systemd the journal has the time already.
-func (a *app) logger() *slog.Logger {
-	opts := &slog.HandlerOptions{}
+// logger writes what happens from a level on to standard error. Under systemd the journal has the time already.
+func (a *app) logger(level slog.Level) *slog.Logger {
+	opts := &slog.HandlerOptions{Level: level}
 	if a.verbose {
 		opts.Level = slog.LevelDebug
 	}

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"time"
@@ -46,7 +47,7 @@ func identities(list []keyring.Info) []service.Identity {
 }
 
 // Import implements service.Keyring. A keyring that was locked is locked again afterwards.
-func (k Keyring) Import(ctx context.Context, pfx []byte, passphrase, keyringPassphrase service.Secret) (service.Imported, error) {
+func (k Keyring) Import(ctx context.Context, file []byte, passphrase, keyringPassphrase service.Secret) (service.Imported, error) {
 	const attempt = "import the identity"
 	if unlocked, _ := k.Keyring.Unlocked(); !unlocked {
 		if err := k.open(ctx, keyringPassphrase); err != nil {
@@ -54,7 +55,7 @@ func (k Keyring) Import(ctx context.Context, pfx []byte, passphrase, keyringPass
 		}
 		defer k.Keyring.Lock()
 	}
-	list, err := k.Keyring.Import(pfx, string(passphrase))
+	list, err := k.add(file, passphrase)
 	if err != nil {
 		if err = keyringProblem(attempt, err); !isProblem(err) {
 			err = service.NewProblem(service.CodeBadIdentity, attempt+": "+err.Error(), "")
@@ -68,6 +69,14 @@ func (k Keyring) Import(ctx context.Context, pfx []byte, passphrase, keyringPass
 		}
 	}
 	return out, nil
+}
+
+// add imports a PFX file, or PEM with an unencrypted key and its certificates.
+func (k Keyring) add(file []byte, passphrase service.Secret) ([]keyring.Info, error) {
+	if bytes.Contains(file, []byte("-----BEGIN ")) {
+		return k.Keyring.ImportPEM(file)
+	}
+	return k.Keyring.Import(file, string(passphrase))
 }
 
 // open unlocks the keyring for one piece of work; a new keyring gets the passphrase.

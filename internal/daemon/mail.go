@@ -62,8 +62,7 @@ func (e Encrypter) Encrypt(ctx context.Context, message io.Reader, o service.Enc
 		Main:  func(to []mailaddr.Address) (io.Writer, error) { return place(false, to...) },
 		Blind: func(to mailaddr.Address) (io.Writer, error) { return place(true, to) },
 	}
-	_, err := smime.Encrypt(ctx, message, out, &smime.EncryptOptions{Recipients: e, To: o.To})
-	if err != nil {
+	if _, err := smime.Encrypt(ctx, message, out, &smime.EncryptOptions{Recipients: e, To: o.To}); err != nil {
 		return mailProblem("encrypt the mail", err)
 	}
 	for _, w := range opened {

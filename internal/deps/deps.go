@@ -6,7 +6,6 @@ import (
 	_ "github.com/beevik/etree"
 	_ "github.com/cenkalti/backoff/v5"
 	_ "github.com/coreos/go-systemd/v22/daemon"
-	_ "github.com/emersion/go-message/textproto"
 	_ "github.com/go-krb5/krb5/client"
 	_ "github.com/go-krb5/krb5/spnego"
 	_ "github.com/google/go-cmp/cmp"
