@@ -2,6 +2,7 @@ package cms_test
 
 import (
 	"bytes"
+	"crypto"
 	"crypto/x509"
 	"fmt"
 	"io"
@@ -97,4 +98,43 @@ func ExampleParseCertificates() {
 	// Output:
 	// [rsa@alpha.example]
 	// [AES-256-CBC AES-192-CBC AES-128-CBC]
+}
+
+func ExampleSign() {
+	alice := person("alice@example.org")
+	var message bytes.Buffer
+	signer := cms.SigningKey{Certificate: alice.Certificate, Key: alice.Key.(crypto.Signer)}
+	w, err := cms.Sign(&message, []cms.SigningKey{signer}, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Fprint(w, "I agree.")
+	if err := w.Close(); err != nil { // only now the message is complete
+		log.Fatal(err)
+	}
+	var content bytes.Buffer
+	signed, err := cms.Verify(&message, &cms.VerifyOptions{Output: &content})
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, s := range signed.Signers {
+		fmt.Println(s.Err, s.Algorithm, s.Digest, s.Certificates[0].EmailAddresses) // whom to believe is another question
+	}
+	fmt.Println(content.String())
+	// Output:
+	// <nil> RSA PKCS #1 v1.5 SHA-256 [alice@example.org]
+	// I agree.
+}
+
+func ExampleVerify_detached() {
+	signature, err := os.ReadFile("testdata/made/sig/nss.p256.detached.der")
+	if err != nil {
+		log.Fatal(err)
+	}
+	signed, err := cms.Verify(bytes.NewReader(signature), &cms.VerifyOptions{Content: strings.NewReader("something else")})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(signed.Signers[0].Err)
+	// Output: content differs from what was signed
 }

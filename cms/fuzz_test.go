@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 )
@@ -148,6 +149,41 @@ func FuzzParseCapabilities(f *testing.F) {
 		again, err := ParseCapabilities(list.Encode())
 		if err != nil || len(again) != len(list) {
 			t.Fatalf("%v: %v, %v", list, again, err)
+		}
+	})
+}
+
+// FuzzVerify: any input ends in a documented error or in a finding per signer; a good one has a certificate whose key
+// was used, and the content came out whole.
+func FuzzVerify(f *testing.F) {
+	seeds(f, "made/sig/*.der", "made/neg/sig-*.der", "rustcrypto/*")
+	content := load(f, "made", "msg")
+	findings := []error{ErrSignature, ErrContentChanged, ErrNoCertificate, ErrWeakDigest, ErrNoSignedAttributes, ErrAttributes, ErrUnsupported, ErrSyntax}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		for _, detached := range []bool{false, true} {
+			var out bytes.Buffer
+			opts := &VerifyOptions{Output: &out, MaxContent: 1 << 20, AllowSHA1: detached, AllowNoAttributes: detached}
+			if detached {
+				opts.Content = bytes.NewReader(content)
+			}
+			s, err := Verify(bytes.NewReader(data), opts)
+			if err != nil {
+				if s != nil || !errors.Is(err, ErrNotSignedData) && !errors.Is(err, ErrSyntax) && !errors.Is(err, ErrTooLarge) && !errors.Is(err, ErrNoContent) {
+					t.Fatalf("%v, %v", s, err)
+				}
+				continue
+			}
+			if !s.Detached && s.Size != int64(out.Len()) {
+				t.Fatalf("%d of %d bytes came out", out.Len(), s.Size)
+			}
+			for _, signer := range s.Signers {
+				if signer.Err == nil && len(signer.Certificates) == 0 {
+					t.Fatal("a good signature without a certificate")
+				}
+				if signer.Err != nil && !slices.ContainsFunc(findings, func(known error) bool { return errors.Is(signer.Err, known) }) {
+					t.Fatalf("unexpected finding: %v", signer.Err)
+				}
+			}
 		}
 	})
 }

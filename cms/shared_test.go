@@ -2,7 +2,10 @@ package cms
 
 import (
 	"bytes"
+	"crypto"
+	"crypto/rsa"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
@@ -92,6 +95,189 @@ func TestSharedMade(t *testing.T) {
 			if !bytes.Equal(ours, shared(t, folder, filepath.Base(p))) {
 				t.Errorf("%s differs", p)
 			}
+		}
+	}
+}
+
+// TestThunderbirdSignatures verifies what NSS signed: opaque and clear, SHA-1 only by option.
+func TestThunderbirdSignatures(t *testing.T) {
+	for _, name := range []string{
+		"alice.sig.SHA1.opaque.eml", "alice.sig.SHA256.opaque.eml", "alice.html.sig.SHA256.opaque.eml",
+		"alice.dsig.SHA1.multipart.eml", "alice.dsig.SHA256.multipart.eml", "alice.dsig.SHA1.multipart.bad.eml", "alice.dsig.SHA256.multipart.bad.eml",
+	} {
+		data := shared(t, "thunderbird", name)
+		s, _, err := verifyFile(t, name, data, VerifyOptions{AllowSHA1: true})
+		if err != nil || len(s.Signers) != 1 {
+			t.Errorf("%s: %+v, %v", name, s, err)
+			continue
+		}
+		want := error(nil)
+		if strings.Contains(name, ".bad.") {
+			want = ErrContentChanged
+		}
+		if !errors.Is(s.Signers[0].Err, want) {
+			t.Errorf("%s: %v", name, s.Signers[0].Err)
+		}
+		s, _, err = verifyFile(t, name, data, VerifyOptions{})
+		if weak := strings.Contains(name, "SHA1"); err != nil || weak && !errors.Is(s.Signers[0].Err, ErrWeakDigest) {
+			t.Errorf("%s without SHA-1: %+v, %v", name, s, err)
+		}
+	}
+}
+
+// TestRFC4134Signatures: DSA and MD5 are never accepted, nothing panics, the parts are found.
+func TestRFC4134Signatures(t *testing.T) {
+	for _, name := range []string{"4.1.bin", "4.3.bin", "4.5.bin", "4.7.bin", "4.11.bin"} {
+		opts := &VerifyOptions{AllowSHA1: true, AllowNoAttributes: true}
+		data := shared(t, "rfc4134", name)
+		s, err := Verify(bytes.NewReader(data), opts)
+		if errors.Is(err, ErrNoContent) {
+			opts.Content = bytes.NewReader(shared(t, "rfc4134", "ExContent.bin"))
+			s, err = Verify(bytes.NewReader(data), opts)
+		}
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		for _, signer := range s.Signers {
+			t.Logf("%s: %v", name, signer.Err)
+			if signer.Err == nil && signer.Algorithm != RSAPKCS1v15 {
+				t.Errorf("%s: %v is accepted", name, signer.Algorithm)
+			}
+		}
+	}
+}
+
+// TestWycheproofSignatures runs the vectors of the algorithms through the steps that choose them for a message.
+func TestWycheproofSignatures(t *testing.T) {
+	files := map[string]signatureScheme{
+		"ecdsa_secp256r1_sha256_test.json":      {ECDSA, crypto.SHA256, 0},
+		"ed25519_test.json":                     {Ed25519, crypto.SHA512, 0},
+		"rsa_pss_2048_sha256_mgf1_32_test.json": {RSAPSS, crypto.SHA256, 32},
+		"rsa_signature_2048_sha256_test.json":   {RSAPKCS1v15, crypto.SHA256, 0},
+	}
+	for name, scheme := range files {
+		var file struct {
+			TestGroups []struct {
+				PublicKeyDer hexBytes
+				Tests        []struct {
+					TcID     int
+					Msg, Sig hexBytes
+					Result   string
+				}
+			}
+		}
+		if err := json.Unmarshal(shared(t, "wycheproof", name), &file); err != nil {
+			t.Fatal(err)
+		}
+		count := 0
+		for _, group := range file.TestGroups {
+			key, err := x509.ParsePKIXPublicKey(group.PublicKeyDer)
+			if err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			for _, test := range group.Tests {
+				h := scheme.hash.New()
+				h.Write(test.Msg)
+				good := scheme.verify(key, test.Msg, h.Sum(nil), test.Sig)
+				if good != (test.Result == "valid") && test.Result != "acceptable" {
+					t.Errorf("%s, test %d (%s): %v", name, test.TcID, test.Result, good)
+				}
+				count++
+			}
+		}
+		if count < 50 {
+			t.Errorf("%s: %d tests", name, count)
+		}
+	}
+}
+
+// TestWycheproofGCM runs every nonce and tag length that a message can have through the choice of the AEAD.
+func TestWycheproofGCM(t *testing.T) {
+	var file struct {
+		TestGroups []struct {
+			KeySize, IvSize, TagSize int
+			Tests                    []struct {
+				TcID                       int
+				Key, Iv, Aad, Msg, Ct, Tag hexBytes
+				Result                     string
+			}
+		}
+	}
+	if err := json.Unmarshal(shared(t, "wycheproof", "aes_gcm_test.json"), &file); err != nil {
+		t.Fatal(err)
+	}
+	ciphers := map[int]Cipher{128: AES128GCM, 192: AES192GCM, 256: AES256GCM}
+	count := 0
+	for _, group := range file.TestGroups {
+		nonceSize, tagSize := group.IvSize/8, group.TagSize/8
+		if nonceSize == 0 || nonceSize > maxNonceSize || nonceSize != gcmNonceSize && tagSize != maxTagSize {
+			continue // refused before the cipher is made
+		}
+		for _, test := range group.Tests {
+			aead, err := ciphers[group.KeySize].aead(test.Key, nonceSize, tagSize)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := open(aead, test.Iv, append(bytes.Clone(test.Ct), test.Tag...), test.Aad)
+			if (err == nil) != (test.Result == "valid") || err == nil && !bytes.Equal(got, test.Msg) {
+				t.Errorf("test %d (%s): %v", test.TcID, test.Result, err)
+			}
+			count++
+		}
+	}
+	if count < 100 {
+		t.Errorf("%d tests", count)
+	}
+}
+
+// TestWycheproofRSA decrypts content keys: PKCS #1 v1.5 never says that it failed, OAEP does.
+func TestWycheproofRSA(t *testing.T) {
+	var file struct {
+		TestGroups []struct {
+			PrivateKeyPkcs8 hexBytes
+			Tests           []struct {
+				TcID           int
+				Msg, Ct, Label hexBytes
+				Result         string
+			}
+		}
+	}
+	for name, options := range map[string]*rsa.OAEPOptions{
+		"rsa_pkcs1_2048_test.json":                  nil,
+		"rsa_oaep_2048_sha256_mgf1sha256_test.json": {Hash: crypto.SHA256, MGFHash: crypto.SHA256},
+	} {
+		if err := json.Unmarshal(shared(t, "wycheproof", name), &file); err != nil {
+			t.Fatal(err)
+		}
+		count := 0
+		for _, group := range file.TestGroups {
+			key, err := x509.ParsePKCS8PrivateKey(group.PrivateKeyPkcs8)
+			if err != nil {
+				t.Fatal(err)
+			}
+			private := key.(*rsa.PrivateKey)
+			for _, test := range group.Tests {
+				if len(test.Msg) == 0 || len(test.Msg) > 32 {
+					continue // not the size of a content key
+				}
+				k := transportedKey{key: private, pub: &private.PublicKey, encrypted: test.Ct}
+				if options != nil {
+					o := *options
+					o.Label = test.Label
+					k.oaep = &o
+				}
+				got, fits := k.contentKey(len(test.Msg))
+				valid := test.Result == "valid"
+				if bytes.Equal(got, test.Msg) != valid || options != nil && fits != valid {
+					t.Errorf("%s, test %d (%s): fits %v", name, test.TcID, test.Result, fits)
+				}
+				count++
+			}
+		}
+		t.Logf("%s: %d tests", name, count)
+		if count < 10 {
+			t.Errorf("%s: %d tests", name, count)
 		}
 	}
 }
