@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"os"
 	"os/user"
 	"strings"
 	"testing"
@@ -79,9 +80,7 @@ func TestOwnKeysInSystemRole(t *testing.T) {
 
 // TestUnidentifiedPeer: without credentials there is no answer at all.
 func TestUnidentifiedPeer(t *testing.T) {
-	s := &Server{}
-	h := serve(t, s)
-	s.credentials = func(*net.UnixConn) (Peer, error) { return Peer{}, errors.New("no") }
+	h := serve(t, &Server{credentials: func(*net.UnixConn) (Peer, error) { return Peer{}, errors.New("no") }})
 	if _, err := h.client.Get("http://localhost/v1/version"); err == nil {
 		t.Error("answered a stranger")
 	}
@@ -89,8 +88,7 @@ func TestUnidentifiedPeer(t *testing.T) {
 
 // TestRealCredentials: what the kernel says of this very process.
 func TestRealCredentials(t *testing.T) {
-	h := serve(t, &Server{Role: RoleUser})
-	h.credentials, h.ownUID = nil, nil
+	h := serve(t, &Server{Role: RoleUser, credentials: peerCredentials, ownUID: os.Geteuid})
 	if r := h.do(t, "GET", "/v1/version", nil); r.status != 200 {
 		t.Errorf("status %d: %s", r.status, r.body)
 	}

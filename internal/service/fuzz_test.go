@@ -64,7 +64,7 @@ func FuzzOutbox(f *testing.F) {
 	f.Add([]byte{1, 200, 255, 3}, uint8(1))
 	f.Add(bytes.Repeat([]byte{255}, 100), uint8(0))
 	f.Fuzz(func(t *testing.T, sizes []byte, patience uint8) {
-		sizes = sizes[:min(len(sizes), 200)]
+		sizes = sizes[:min(len(sizes), 60)]
 		o := newOutbox(&spools{left: 1 << 30}, time.Duration(patience)*time.Microsecond)
 		var want, got bytes.Buffer
 		drained := make(chan error)

@@ -194,6 +194,7 @@ func TestStreaming(t *testing.T) {
 	}
 	defer answer.Body.Close()
 	defer debug.SetGCPercent(debug.SetGCPercent(10))
+	runtime.GC() // what other tests left
 	var peak uint64
 	buf, n := make([]byte, 256<<10), 0
 	for i := 0; ; i++ {

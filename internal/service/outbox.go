@@ -33,7 +33,7 @@ type outbox struct {
 	// spool[read:written] waits in the spool; nil when there is none.
 	spool         *meteredSpool
 	read, written int64
-	progress      time.Time // when bytes last went out
+	progress      time.Time // when bytes last went out, or the memory became full
 	closed        bool      // no more bytes come
 	flowing       bool      // bytes go out
 	err           error     // nothing moves any more
@@ -74,7 +74,9 @@ func (o *outbox) keep(p []byte) {
 		o.mem = o.mem[:copy(o.mem, o.mem[o.head:])]
 		o.head = 0
 	}
-	o.mem = append(o.mem, p...)
+	if o.mem = append(o.mem, p...); len(o.mem)-o.head == outboxMemory {
+		o.progress = time.Now()
+	}
 }
 
 func (o *outbox) spill(p []byte) error {
@@ -144,10 +146,10 @@ func (o *outbox) drain(w io.Writer) error {
 func (o *outbox) next(buf []byte) (int, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.progress = time.Now()
 	for o.err == nil && !o.ready() {
 		o.moved.Wait()
 	}
+	o.progress = time.Now()
 	if o.err != nil {
 		return 0, o.err
 	}

@@ -231,7 +231,9 @@ func TestPlainHandler(t *testing.T) {
 	server := &http.Server{Handler: s.Handler(), ReadHeaderTimeout: time.Second}
 	go func() { _ = server.Serve(l) }()
 	defer server.Close()
-	client := http.Client{Transport: &http.Transport{Dial: func(string, string) (net.Conn, error) { return net.Dial("unix", l.Addr().String()) }}}
+	client := http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", l.Addr().String())
+	}}}
 	answer, err := client.Get("http://localhost/v1/version")
 	if err != nil {
 		t.Fatal(err)

@@ -103,9 +103,13 @@ func serve(t testing.TB, s *Server) *harness {
 	h.uid.Store(ownerUID)
 	fill(t, s)
 	s.Log = slog.New(slog.NewJSONHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	s.credentials = func(*net.UnixConn) (Peer, error) { return Peer{UID: h.uid.Load()}, nil }
+	if s.credentials == nil {
+		s.credentials = func(*net.UnixConn) (Peer, error) { return Peer{UID: h.uid.Load()}, nil }
+	}
+	if s.ownUID == nil {
+		s.ownUID = func() int { return ownerUID }
+	}
 	s.database = fakeUsers{}
-	s.ownUID = func() int { return ownerUID }
 	l, err := Listen(h.path, UserMode)
 	if err != nil {
 		t.Fatal(err)
