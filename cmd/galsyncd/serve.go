@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/spf13/cobra"
 
+	"github.com/galsyncd/galsyncd/client"
 	"github.com/galsyncd/galsyncd/directory"
 	"github.com/galsyncd/galsyncd/internal/config"
 	rooms "github.com/galsyncd/galsyncd/internal/daemon"
@@ -78,15 +80,21 @@ func (a *app) runServe(ctx context.Context, user bool) error {
 	}
 
 	// Build.
-	dir := rooms.Directory{Cache: copy}
-	book := &recipients.Book{Directory: dir, Policy: policy, Now: time.Now, WarnAfter: cfg.Cache.WarnAfter, RefuseAfter: cfg.Cache.RefuseAfter}
+	own := rooms.Directory{Cache: copy}
+	var dir service.Directory = own
+	book := &recipients.Book{Directory: own, Policy: policy, Now: time.Now, WarnAfter: cfg.Cache.WarnAfter, RefuseAfter: cfg.Cache.RefuseAfter}
 	runs := &rooms.Runs{Sync: newSync(cfg, source, copy, log), Log: log}
 	status := &rooms.Status{Cache: copy, Book: book, Runs: runs, URL: cfg.Exchange.URL, WarnAfter: cfg.Cache.WarnAfter, Notes: notes, Now: time.Now, Log: log}
 	if source != nil {
 		status.Protocol = source.Name()
 	}
+	if up := upstreamSocket(cfg); up != "" {
+		upstream := rooms.Upstream{Client: &client.Client{Socket: up}, Own: own}
+		dir, book.Directory = upstream, upstream
+		status.Protocol, status.URL, status.Upstream = "upstream", up, upstream.Client
+	}
 	runs.After = func(directory.Report) { status.Recount(ctx) }
-	if runs.Loop, err = newLoop(cfg, runs, dir, source != nil); err != nil {
+	if runs.Loop, err = newLoop(cfg, runs, own, source != nil); err != nil {
 		return err
 	}
 	history, _, _, err := copy.History(ctx)
@@ -195,6 +203,14 @@ func openKeyring(cfg *config.Config, notes []string) (*keyring.Keyring, []string
 		return nil, append(notes, fmt.Sprintf("own keys cannot be used: %v (the file is left as it is)", err))
 	}
 	return k, notes
+}
+
+// upstreamSocket is where a user's daemon without an Exchange server of its own takes its data from; empty for others.
+func upstreamSocket(cfg *config.Config) string {
+	if cfg.Role != config.RoleUser || cfg.Exchange.URL != "" {
+		return ""
+	}
+	return cmp.Or(cfg.Upstream.Socket, client.SystemSocket)
 }
 
 func keyringPath(cfg *config.Config) string { return filepath.Join(cfg.Keyring.Dir, "keyring.db") }

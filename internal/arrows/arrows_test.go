@@ -21,7 +21,7 @@ var allowed = map[string][]string{
 	"internal/arrows": {},
 	"internal/bench":  {},
 	"internal/config": {"internal/mailaddr"},
-	"internal/daemon": {"cache", "cms", "directory", "ews", "schedule", "smime", "trust", "internal/httpauth", "internal/keyring",
+	"internal/daemon": {"cache", "client", "cms", "directory", "ews", "schedule", "smime", "trust", "internal/httpauth", "internal/keyring",
 		"internal/mailaddr", "internal/recipients", "internal/service"},
 	"internal/exchangesim": {"internal/testca", "internal/mailaddr"},
 	"internal/httpauth":    {},

@@ -69,6 +69,20 @@ func within(path, dir string) bool {
 	return path == dir || strings.HasPrefix(path, dir+"/")
 }
 
+func checkUpstream(c *Config) string {
+	switch {
+	case c.Upstream.Socket == "":
+		return ""
+	case c.Role == RoleSystem:
+		return "is for the user role; the system service reads Exchange itself"
+	case c.Exchange.URL != "":
+		return "and exchange.url are two sources; set one of them"
+	case len(c.Upstream.Socket) > maxSocketPath:
+		return fmt.Sprintf("is %d bytes long; a Unix socket has at most %d", len(c.Upstream.Socket), maxSocketPath)
+	}
+	return ""
+}
+
 func checkAdmins(c *Config) string {
 	for _, name := range c.Socket.Admins {
 		bare := strings.TrimPrefix(name, "@")

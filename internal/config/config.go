@@ -122,8 +122,11 @@ type Keyring struct {
 	Dir string
 }
 
-// Upstream is the [upstream] section. Its socket is always "" in this version.
-type Upstream struct{ Socket string }
+// Upstream is the [upstream] section: the system service as a source of directory data.
+type Upstream struct {
+	// Socket is "" when the data comes from Exchange; always "" in the system role.
+	Socket string
+}
 
 // Socket is the [socket] section: the local service.
 type Socket struct {

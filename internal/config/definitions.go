@@ -142,9 +142,10 @@ func keyringKeys() []definition {
 			check: func(c *Config) string {
 				return unless(c.Keyring.Dir != "" || c.Role == RoleSystem, "has no default without $HOME; set it")
 			}},
-		{key: "upstream.socket", kind: "socket", standard: `""`, fixed: true,
-			doc:    "User role: the socket of the system service to take directory data from.",
-			target: func(c *Config) any { return &c.Upstream.Socket }},
+		{key: "upstream.socket", kind: "socket", standard: `""`, example: `"/run/galsyncd/galsyncd.sock"`,
+			doc: "User role: the socket of the system service to take directory data from, in place of Exchange. Empty without " +
+				"exchange.url means /run/galsyncd/galsyncd.sock.",
+			target: func(c *Config) any { return (*directory)(&c.Upstream.Socket) }, check: checkUpstream},
 	}
 }
 

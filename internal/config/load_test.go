@@ -120,7 +120,7 @@ func TestRefusals(t *testing.T) {
 		{"required", "[trust]\nrevocation_required = true", `true is not built into this version; set false`},
 		{"ldap", "[ldap]\nlisten = [\"127.0.0.1:389\"]", `["127.0.0.1:389"] is not built into this version; set []`},
 		{"metrics", "[metrics]\nlisten = \"127.0.0.1:9464\"", `is not built into this version; set ""`},
-		{"upstream", "[upstream]\nsocket = \"/run/x\"", `is not built into this version; set ""`},
+		{"upstream", "[upstream]\nsocket = \"/run/x\"", `is for the user role`},
 		{"contacts", "[sync]\ncontacts = true", `true is not built into this version; set false`},
 		{"online", "[sync]\nonline_on_miss = true", `true is not built into this version; set false`},
 		{"full_gal", "[sync]\nfull_gal = false", `false is not built into this version; set true`},

@@ -42,7 +42,7 @@ type watched struct {
 // Start implements service.Syncer.
 func (r *Runs) Start(ctx context.Context, full bool) (time.Time, error) {
 	if r.Sync.Source == nil {
-		return time.Time{}, service.NewProblem(service.CodeNotAvailable, "no Exchange server is configured", "set exchange.url in the configuration")
+		return time.Time{}, service.NewProblem(service.CodeNotAvailable, "this daemon fetches nothing from Exchange", "set exchange.url, or let the system's daemon sync: sudo galsyncd sync")
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()

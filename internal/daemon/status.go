@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/galsyncd/galsyncd/cache"
+	"github.com/galsyncd/galsyncd/client"
 	"github.com/galsyncd/galsyncd/directory"
 	"github.com/galsyncd/galsyncd/internal/recipients"
 	"github.com/galsyncd/galsyncd/internal/service"
@@ -20,6 +21,8 @@ type Status struct {
 	Cache *cache.Cache
 	Book  *recipients.Book
 	Runs  *Runs
+	// Upstream is the system's daemon when data comes from it; else nil.
+	Upstream *client.Client
 	// Protocol and URL of the source; empty without one.
 	Protocol, URL string
 	// WarnAfter is the age of the data from which on a warning is given.
@@ -60,8 +63,26 @@ func (s *Status) Status(ctx context.Context) (service.Status, error) {
 	out.Counts = service.Counts{Entries: entries, ByState: s.counts.ByState}
 	out.Expiring = slices.Clone(s.expiring)
 	s.mu.Unlock()
-	out.Warnings = s.warnings(history, out)
+	if s.Upstream != nil {
+		s.upstream(ctx, &out, &history)
+	}
+	out.Warnings = append(out.Warnings, s.warnings(history, out)...)
 	return out, nil
+}
+
+// upstream puts in what the system's daemon says about the data.
+func (s *Status) upstream(ctx context.Context, out *service.Status, history *directory.History) {
+	up, err := s.Upstream.Status(ctx)
+	if err != nil {
+		out.Source.State, out.Source.LastError = "failed", err.Error()
+		out.Warnings = append(out.Warnings, "the system's galsyncd does not answer: "+err.Error())
+		return
+	}
+	out.Source.State, out.Source.LastAttempt, out.Source.LastSuccess = up.Source.State, up.Source.LastAttempt, up.Source.LastSuccess
+	out.Source.LastError, out.Source.LastErrorHint, out.Source.NextRun = up.Source.LastError, up.Source.LastErrorHint, up.Source.NextRun
+	out.Source.DataAge = up.Source.DataAge
+	out.Counts.Entries = up.Counts.Entries
+	history.Finished = up.Source.LastSuccess
 }
 
 func (s *Status) source(h directory.History) service.Source {

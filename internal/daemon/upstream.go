@@ -1,0 +1,118 @@
+package daemon
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/galsyncd/galsyncd/client"
+	"github.com/galsyncd/galsyncd/directory"
+	"github.com/galsyncd/galsyncd/internal/mailaddr"
+	"github.com/galsyncd/galsyncd/internal/recipients"
+	"github.com/galsyncd/galsyncd/internal/service"
+)
+
+// Upstream takes directory data from the system's daemon: candidates only, never its verdicts. What the user's own cache
+// holds answers while that daemon does not.
+type Upstream struct {
+	Client *client.Client
+	Own    Directory
+}
+
+// Lookup implements recipients.Directory and service.Directory.
+func (u Upstream) Lookup(ctx context.Context, address mailaddr.Address) ([]directory.Sighting, error) {
+	found, err := u.Client.Directory(ctx, string(address))
+	if err != nil {
+		return fallback(u, ctx, err, func() ([]directory.Sighting, error) { return u.Own.Lookup(ctx, address) })
+	}
+	var out []directory.Sighting
+	for _, a := range found.Addresses {
+		for _, s := range a.Sightings {
+			out = append(out, directory.Sighting{Entry: entry(s.Entry), Seen: s.Seen, Claimed: s.Claimed})
+		}
+	}
+	return out, nil
+}
+
+// fallback asks the own cache after the upstream failed, if that was ever filled.
+func fallback[T any](u Upstream, ctx context.Context, failure error, own func() (T, error)) (T, error) {
+	h, _, _, err := u.Own.History(ctx)
+	if err == nil && !h.Finished.IsZero() {
+		return own()
+	}
+	var none T
+	hint := "systemctl status galsyncd"
+	if errors.Is(failure, client.ErrUntrustedServer) {
+		hint = ""
+	}
+	return none, service.NewProblem(service.CodeNotAvailable, fmt.Sprintf("ask the system's galsyncd: %v", failure), hint)
+}
+
+// Freshness implements recipients.Directory.
+func (u Upstream) Freshness(ctx context.Context) (recipients.Freshness, error) {
+	t, err := u.LastSuccess(ctx)
+	return recipients.Freshness{Completed: t}, err
+}
+
+// LastSuccess implements service.Directory.
+func (u Upstream) LastSuccess(ctx context.Context) (time.Time, error) {
+	s, err := u.Client.Status(ctx)
+	if err != nil {
+		return fallback(u, ctx, err, func() (time.Time, error) { return u.Own.LastSuccess(ctx) })
+	}
+	return s.Source.LastSuccess, nil
+}
+
+// Search implements service.Directory. The entries hold what a completion shows: names, addresses, and as many empty
+// certificates as there are.
+func (u Upstream) Search(ctx context.Context, text string, limit int) ([]directory.Entry, error) {
+	found, err := u.Client.Entries(ctx, text, min(limit, 50))
+	if err != nil {
+		return fallback(u, ctx, err, func() ([]directory.Entry, error) { return u.Own.Search(ctx, text, limit) })
+	}
+	out := make([]directory.Entry, len(found.Entries))
+	for i, e := range found.Entries {
+		out[i] = directory.Entry{Primary: mailaddr.Address(e.Primary), Addresses: addresses(e.Addresses), DisplayName: e.DisplayName,
+			GivenName: e.GivenName, Surname: e.Surname, Kind: directory.Kind(e.Kind), Certificates: make([]directory.UserCertificate, e.Certificates)}
+	}
+	return out, nil
+}
+
+// Certificate implements service.Directory.
+func (u Upstream) Certificate(ctx context.Context, sum [32]byte) ([]byte, []directory.Address, error) {
+	c, err := u.Client.Certificate(ctx, hex.EncodeToString(sum[:]))
+	if refusal, ok := errors.AsType[*client.Error](err); ok && refusal.Code == client.CodeNotFound {
+		return nil, nil, service.ErrNotFound
+	}
+	if err != nil {
+		return nil, nil, service.NewProblem(service.CodeNotAvailable, fmt.Sprintf("ask the system's galsyncd: %v", err), "systemctl status galsyncd")
+	}
+	return c.Raw, addresses(c.Entries), nil
+}
+
+func addresses(list []string) []mailaddr.Address {
+	out := make([]mailaddr.Address, len(list))
+	for i, a := range list {
+		out[i] = mailaddr.Address(a)
+	}
+	return out
+}
+
+// entry makes the domain's entry of the wire's.
+func entry(e client.Entry) directory.Entry {
+	out := directory.Entry{
+		Primary: mailaddr.Address(e.Primary), Addresses: addresses(e.Addresses), Claimed: addresses(e.Claimed),
+		DisplayName: e.DisplayName, GivenName: e.GivenName, Surname: e.Surname, Alias: e.Alias, Kind: directory.Kind(e.Kind),
+		Intermediates: e.Intermediates, Changed: e.Changed, Missing: e.Missing, LastSeen: e.LastSeen,
+	}
+	for _, c := range e.Certificates {
+		out.Certificates = append(out.Certificates, directory.UserCertificate{Raw: c.Raw, Property: directory.Property(c.Property),
+			Encoding: directory.Encoding(c.Encoding), Default: c.Default})
+	}
+	for _, v := range e.Undecodable {
+		out.Undecodable = append(out.Undecodable, directory.Undecodable{Property: directory.Property(v.Property), Reason: v.Reason, SHA256: v.SHA256, Size: v.Size})
+	}
+	return out
+}
