@@ -16,6 +16,7 @@ const (
 	CodeBadMessage         = "bad-message"
 	CodeBadIdentity        = "bad-identity"
 	CodeMessageTooLarge    = "message-too-large"
+	CodeAlreadyEncrypted   = "already-encrypted"
 	CodeNotEncrypted       = "not-encrypted"
 	CodeNoRecipientKey     = "no-recipient-key"
 	CodeDecryptFailed      = "decrypt-failed"
@@ -28,6 +29,7 @@ const (
 	CodeNotAvailable       = "not-available"
 	CodeCacheDamaged       = "cache-damaged"
 	CodeKeyringDamaged     = "keyring-damaged"
+	CodeKeyringUnavailable = "keyring-unavailable"
 	CodeInternal           = "internal"
 )
 

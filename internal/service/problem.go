@@ -19,6 +19,7 @@ const (
 	CodeRecipientUnknown   Code = "recipient-unknown"
 	CodeRecipientsUnusable Code = "recipients-unusable"
 	CodeBccNeedsMultipart  Code = "bcc-needs-multipart"
+	CodeAlreadyEncrypted   Code = "already-encrypted"
 	CodeNotEncrypted       Code = "not-encrypted"
 	CodeNoRecipientKey     Code = "no-recipient-key"
 	CodeDecryptFailed      Code = "decrypt-failed"
@@ -37,6 +38,7 @@ const (
 	CodeNotAvailable       Code = "not-available"
 	CodeCacheDamaged       Code = "cache-damaged"
 	CodeKeyringDamaged     Code = "keyring-damaged"
+	CodeKeyringUnavailable Code = "keyring-unavailable"
 	CodeInternal           Code = "internal"
 )
 
@@ -56,6 +58,7 @@ var kinds = []kind{
 	{CodeRecipientUnknown, 422, "Nothing is known about a recipient"},
 	{CodeRecipientsUnusable, 422, "A recipient has no usable certificate"},
 	{CodeBccNeedsMultipart, 422, "A mail with Bcc recipients needs a copy for each of them"},
+	{CodeAlreadyEncrypted, 422, "The mail is encrypted already"},
 	{CodeNotEncrypted, 422, "The mail is not encrypted"},
 	{CodeNoRecipientKey, 422, "The mail is not encrypted to a key in the keyring"},
 	{CodeDecryptFailed, 422, "The mail cannot be decrypted"},
@@ -74,6 +77,7 @@ var kinds = []kind{
 	{CodeNotAvailable, 501, "This daemon runs without the part that answers this request"},
 	{CodeCacheDamaged, 503, "The cache is damaged"},
 	{CodeKeyringDamaged, 503, "The keyring is damaged"},
+	{CodeKeyringUnavailable, 503, "The keyring cannot be used"},
 	{CodeInternal, 500, "The daemon met an error of its own"},
 }
 
