@@ -30,7 +30,7 @@ gates:
 	$(GO) mod tidy -diff
 	@$(MAKE) --no-print-directory generate >/dev/null
 	@git diff --exit-code --stat -- man || { echo "generated files were not current; commit them"; exit 1; }
-	@mandoc -T lint -W warning man/*.[1-8] 2>/dev/null || ! command -v mandoc >/dev/null || { mandoc -T lint -W warning man/*.[1-8]; exit 1; }
+	@if command -v mandoc >/dev/null; then mandoc -T lint -W warning man/*.[1-8]; fi
 
 # Heavier peers. Each is a tagged test that installs nothing by itself.
 interop:

@@ -47,7 +47,7 @@ func (a *app) docs() *cobra.Command {
 func writeCommands(w *bytes.Buffer, root *cobra.Command) {
 	fmt.Fprintf(w, ".Dd %s\n.Dt GALSYNCD 1\n.Os\n.Sh NAME\n.Nm galsyncd\n.Nd %s\n", manualDate.Format("January 2, 2006"), mdoc(root.Short))
 	w.WriteString(".Sh SYNOPSIS\n.Nm galsyncd\n.Op Fl Fl config Ar FILE\n.Op Fl Fl socket Ar PATH\n.Op Fl Fl json\n.Ar COMMAND\n.Op Ar argument ...\n")
-	w.WriteString(".Sh DESCRIPTION\n" + paragraphs(root.Long))
+	w.WriteString(".Sh DESCRIPTION\n" + strings.TrimPrefix(paragraphs(root.Long), ".Pp\n"))
 	w.WriteString(".Pp\nThe global options are:\n")
 	writeFlags(w, root.PersistentFlags())
 	w.WriteString(".Sh COMMANDS\n.Bl -tag -width Ds\n")
@@ -98,11 +98,12 @@ func writeFlags(w *bytes.Buffer, flags *pflag.FlagSet) {
 	w.WriteString(".El\n")
 }
 
-// paragraphs turns text with empty lines into mdoc paragraphs.
+// paragraphs turns text with empty lines into mdoc paragraphs, each sentence on a line of its own.
 func paragraphs(text string) string {
 	var b strings.Builder
 	for _, p := range strings.Split(strings.TrimSpace(text), "\n\n") {
-		b.WriteString(".Pp\n" + mdoc(p) + "\n")
+		p = strings.ReplaceAll(p, "\n", " ")
+		b.WriteString(".Pp\n" + mdoc(strings.ReplaceAll(p, ". ", ".\n")) + "\n")
 	}
 	return b.String()
 }
