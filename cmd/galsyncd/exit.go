@@ -100,7 +100,7 @@ var statuses = map[string]int{
 	client.CodeNoRecipientKey: exitNotFound, client.CodeNotFound: exitNotFound, client.CodeKeyringLocked: exitLocked,
 	client.CodeWrongPassphrase: exitNotAllowed, client.CodeNotAllowed: exitNotAllowed, client.CodeSyncRunning: exitTryAgain,
 	client.CodeBusy: exitTryAgain, "timeout": exitTryAgain, client.CodeCacheDamaged: exitTryAgain, client.CodeNotAvailable: exitNoService,
-	client.CodeKeyringDamaged: exitNoService,
+	client.CodeKeyringDamaged: exitNoService, client.CodeKeyringUnavailable: exitNoService, client.CodeAlreadyEncrypted: exitData,
 }
 
 func statusOf(err error) int {

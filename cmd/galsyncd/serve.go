@@ -72,9 +72,10 @@ func (a *app) runServe(ctx context.Context, user bool) error {
 	}
 	defer copy.Close()
 	var keys *keyring.Keyring
+	var keysErr error
 	if role == config.RoleUser {
-		keys, notes = openKeyring(cfg, notes)
-		if keys != nil {
+		// A keyring that cannot be used must not stop the public half.
+		if keys, keysErr = keyring.Open(keyringPath(cfg), nil); keysErr == nil {
 			defer keys.Close()
 		}
 	}
@@ -114,7 +115,8 @@ func (a *app) runServe(ctx context.Context, user bool) error {
 	mode := service.SystemMode
 	if role == config.RoleUser {
 		server.Role, mode = service.RoleUser, service.UserMode
-		if keys != nil {
+		server.Keyring, server.Decrypter = rooms.NoKeyring{Err: keysErr}, rooms.NoKeyring{Err: keysErr}
+		if keysErr == nil {
 			server.Keyring = rooms.Keyring{Keyring: keys}
 			server.Decrypter = rooms.Decrypter{Keyring: keys, Spool: spool, MaxContent: cfg.Limits.MaxMessage}
 		}
@@ -194,15 +196,6 @@ func machineID() string {
 		return host
 	}
 	return strings.TrimSpace(string(b))
-}
-
-// openKeyring opens the user's keyring. One that cannot be used must not stop the public half.
-func openKeyring(cfg *config.Config, notes []string) (*keyring.Keyring, []string) {
-	k, err := keyring.Open(keyringPath(cfg), nil)
-	if err != nil {
-		return nil, append(notes, fmt.Sprintf("own keys cannot be used: %v (the file is left as it is)", err))
-	}
-	return k, notes
 }
 
 // upstreamSocket is where a user's daemon without an Exchange server of its own takes its data from; empty for others.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"time"
 
 	"github.com/galsyncd/galsyncd/internal/keyring"
@@ -133,6 +134,9 @@ func keyringProblem(attempt string, err error) error {
 		{keyring.ErrWrongPassphrase, service.CodeWrongPassphrase, ""},
 		{keyring.ErrPFXPassphrase, service.CodeWrongPassphrase, ""},
 		{keyring.ErrDamaged, service.CodeKeyringDamaged, "restore a copy; galsyncd does not touch the file"},
+		{keyring.ErrInUse, service.CodeKeyringUnavailable, "end the other process"},
+		{keyring.ErrNewerSchema, service.CodeKeyringUnavailable, "install the newer galsyncd again"},
+		{keyring.ErrExposed, service.CodeKeyringUnavailable, "chmod 700 the folder and 600 the file"},
 		{keyring.ErrKeyMismatch, service.CodeBadIdentity, ""},
 	} {
 		if errors.Is(err, known.err) {
@@ -140,4 +144,43 @@ func keyringProblem(attempt string, err error) error {
 		}
 	}
 	return err
+}
+
+// NoKeyring stands for a keyring that could not be opened: it answers every request with the reason. It implements
+// service.Keyring and service.Decrypter.
+type NoKeyring struct{ Err error }
+
+// Status implements service.Keyring.
+func (n NoKeyring) Status(context.Context) (service.KeyringStatus, error) {
+	return service.KeyringStatus{}, n.problem("look into the keyring")
+}
+
+// Identities implements service.Keyring.
+func (n NoKeyring) Identities(context.Context) ([]service.Identity, error) {
+	return nil, n.problem("list the keyring")
+}
+
+// Import implements service.Keyring.
+func (n NoKeyring) Import(context.Context, []byte, service.Secret, service.Secret) (service.Imported, error) {
+	return service.Imported{}, n.problem("import the identity")
+}
+
+// Unlock implements service.Keyring.
+func (n NoKeyring) Unlock(context.Context, service.Secret, time.Duration) error {
+	return n.problem("unlock the keyring")
+}
+
+// Lock implements service.Keyring: there is nothing to forget.
+func (NoKeyring) Lock(context.Context) error { return nil }
+
+// Decrypt implements service.Decrypter.
+func (n NoKeyring) Decrypt(context.Context, io.Reader, func(service.Decrypted) (io.Writer, error)) error {
+	return n.problem("decrypt the mail")
+}
+
+func (n NoKeyring) problem(attempt string) error {
+	if err := keyringProblem(attempt, n.Err); isProblem(err) {
+		return err
+	}
+	return service.NewProblem(service.CodeKeyringUnavailable, attempt+": "+n.Err.Error(), "")
 }

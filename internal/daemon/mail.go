@@ -130,7 +130,7 @@ var mailErrors = []struct {
 	{smime.ErrNoRecipients, service.CodeNoRecipients, "name them with --to, or in the To, Cc or Bcc header"},
 	{smime.ErrBcc, service.CodeBccNeedsMultipart, "give a folder for their copies with --bcc-dir, or accept multipart/mixed"},
 	{smime.ErrNotEncrypted, service.CodeNotEncrypted, ""},
-	{smime.ErrAlreadyEncrypted, service.CodeBadMessage, ""},
+	{smime.ErrAlreadyEncrypted, service.CodeAlreadyEncrypted, ""},
 	{smime.ErrTooManyRecipients, service.CodeBadMessage, ""},
 	{smime.ErrHeader, service.CodeBadMessage, "the input must be one mail: header, empty line, body"},
 	{smime.ErrEncoding, service.CodeBadMessage, ""},
