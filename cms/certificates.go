@@ -14,7 +14,7 @@ import (
 const (
 	maxCertificates    = 64
 	maxCertificateSize = 64 << 10
-	maxSigners         = 64
+	maxSigners         = 32
 )
 
 // CertificateSet is what a SignedData says about its sender's certificates. Nothing of it was verified.
@@ -38,37 +38,31 @@ func ParseCertificates(data []byte) (*CertificateSet, error) {
 	if err != nil || !oid.Equal(oidSignedData) {
 		return nil, ErrNotSignedData
 	}
-	set := &CertificateSet{}
-	if err := b.readSignedDataStart(); err != nil {
-		return nil, err
+	certs, signers, err := b.readCertificatesOnly()
+	if errors.Is(err, ErrTooLarge) {
+		return nil, syntaxError("an element claims to be larger than anything")
 	}
-	if err := b.enter(tagSequence, "EncapsulatedContentInfo"); err != nil {
-		return nil, err
-	}
-	for {
-		_, ok, err := b.peek()
-		if err != nil {
-			return nil, err
-		}
-		if !ok {
-			break
-		}
-		if err := b.skip(); err != nil {
-			return nil, err
-		}
-	}
-	if err := b.leave("EncapsulatedContentInfo"); err != nil {
-		return nil, err
-	}
-	if set.Certificates, err = b.readCertificates(); err != nil {
-		return nil, err
-	}
-	signers, err := b.readSignerInfos()
 	if err != nil {
 		return nil, err
 	}
+	set := &CertificateSet{Certificates: certs}
 	set.readSigners(signers)
 	return set, nil
+}
+
+// readCertificatesOnly reads a SignedData and passes over its content.
+func (b *reader) readCertificatesOnly() (certs, signers [][]byte, err error) {
+	if err := b.readSignedDataStart(); err != nil {
+		return nil, nil, err
+	}
+	if err := b.skip(); err != nil { // EncapsulatedContentInfo
+		return nil, nil, err
+	}
+	if certs, err = b.readCertificates(); err != nil {
+		return nil, nil, err
+	}
+	signers, err = b.readSignerInfos()
+	return certs, signers, err
 }
 
 // readSignedDataStart opens SignedData and reads version and digest algorithms (RFC 5652 section 5.1).
@@ -161,13 +155,14 @@ func (b *reader) readSignerInfos() ([][]byte, error) {
 
 // readSigners takes preference and capabilities out of the signed attributes. A signer that cannot be read has none.
 func (set *CertificateSet) readSigners(signers [][]byte) {
+	known := newKnownCertificates(set.Certificates)
 	for _, der := range signers {
 		s, err := parseSignerInfo(der)
 		if err != nil {
 			continue
 		}
 		if set.Preferred == nil {
-			set.Preferred = preferredCertificate(s.attributes, set.Certificates)
+			set.Preferred = known.preferred(s.attributes)
 		}
 		if set.Capabilities == nil {
 			set.Capabilities = attributeCapabilities(s.attributes)
@@ -175,18 +170,49 @@ func (set *CertificateSet) readSigners(signers [][]byte) {
 	}
 }
 
-// preferredCertificate returns the element of certs that the attributes name for encryption.
-func preferredCertificate(attrs []attribute, certs [][]byte) []byte {
+// knownCertificates are the certificates of a message, each parsed once however many signers there are.
+type knownCertificates []knownCertificate
+
+type knownCertificate struct {
+	der    []byte
+	parsed *x509.Certificate // nil when it cannot be parsed
+	issuer []byte
+	serial *big.Int // nil when not even that can be read
+}
+
+func newKnownCertificates(ders [][]byte) knownCertificates {
+	var known knownCertificates
+	for _, der := range ders {
+		k := knownCertificate{der: der}
+		if cert, err := x509.ParseCertificate(der); err == nil {
+			k.parsed = cert
+		}
+		k.issuer, k.serial = rawIssuerAndSerial(der)
+		known = append(known, k)
+	}
+	return known
+}
+
+// preferred returns the certificate that the attributes name for encryption, nil when there is none.
+func (known knownCertificates) preferred(attrs []attribute) []byte {
 	id, ok := keyPreference(attrs)
 	if !ok {
 		return nil
 	}
-	for _, der := range certs {
-		if id.namesRaw(der) {
-			return der
+	for _, k := range known {
+		if k.namedBy(id) {
+			return k.der
 		}
 	}
 	return nil
+}
+
+// namedBy needs only issuer and serial number of a certificate that is named by them.
+func (k *knownCertificate) namedBy(id keyIdentifier) bool {
+	if id.ski != nil {
+		return id.names(k.parsed)
+	}
+	return k.serial != nil && id.serial.Cmp(k.serial) == 0 && (bytes.Equal(id.issuer, k.issuer) || sameName(id.issuer, k.issuer))
 }
 
 // keyPreference reads SMIMEEncryptionKeyPreference (RFC 8551 section 2.5.3), and Microsoft's attribute, whose value is a plain
@@ -231,23 +257,15 @@ func readKeyPreference(s *cryptobyte.String) (keyIdentifier, error) {
 	return keyIdentifier{}, syntaxError("encryption key preference")
 }
 
-// namesRaw is names for a certificate that may not parse: only its issuer and serial number are needed.
-func (id keyIdentifier) namesRaw(der []byte) bool {
-	if id.ski != nil {
-		cert, err := x509.ParseCertificate(der)
-		return err == nil && id.names(cert)
-	}
-	issuer, serial, ok := rawIssuerAndSerial(der)
-	return ok && id.serial.Cmp(serial) == 0 && (bytes.Equal(id.issuer, issuer) || sameName(id.issuer, issuer))
-}
-
-// rawIssuerAndSerial reads as far into a TBSCertificate as needed (RFC 5280 section 4.1).
-func rawIssuerAndSerial(der []byte) (issuer []byte, serial *big.Int, ok bool) {
+// rawIssuerAndSerial reads as far into a TBSCertificate as needed (RFC 5280 section 4.1); serial is nil on damage.
+func rawIssuerAndSerial(der []byte) (issuer []byte, serial *big.Int) {
 	s := cryptobyte.String(der)
 	var cert, tbs, name cryptobyte.String
 	serial = new(big.Int)
-	ok = s.ReadASN1(&cert, cryptobyte_asn1.SEQUENCE) && cert.ReadASN1(&tbs, cryptobyte_asn1.SEQUENCE) &&
+	if s.ReadASN1(&cert, cryptobyte_asn1.SEQUENCE) && cert.ReadASN1(&tbs, cryptobyte_asn1.SEQUENCE) &&
 		tbs.SkipOptionalASN1(cryptobyte_asn1.Tag(0).ContextSpecific().Constructed()) && tbs.ReadASN1Integer(serial) &&
-		tbs.SkipASN1(cryptobyte_asn1.SEQUENCE) && tbs.ReadASN1Element(&name, cryptobyte_asn1.SEQUENCE)
-	return name, serial, ok
+		tbs.SkipASN1(cryptobyte_asn1.SEQUENCE) && tbs.ReadASN1Element(&name, cryptobyte_asn1.SEQUENCE) {
+		return name, serial
+	}
+	return nil, nil
 }

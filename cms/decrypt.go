@@ -180,13 +180,13 @@ func (m *message) readRecipients() error {
 		}
 	}
 	if len(m.keys) == 0 {
-		return cmpError(reason, ErrNoRecipient)
+		return firstError(reason, ErrNoRecipient)
 	}
 	return m.leave("RecipientInfos")
 }
 
-// cmpError returns the first error that is not nil.
-func cmpError(errs ...error) error {
+// firstError returns the first error that is not nil.
+func firstError(errs ...error) error {
 	i := slices.IndexFunc(errs, func(err error) bool { return err != nil })
 	return errs[i]
 }

@@ -74,7 +74,7 @@ func checkPadding(block []byte) (n, good int) {
 
 func (d *Decrypted) readSpool(p []byte, off int64) error {
 	if n, err := d.spool.ReadAt(p, off); n < len(p) {
-		return fmt.Errorf("read spooled ciphertext: %w", cmpError(err, io.ErrUnexpectedEOF))
+		return fmt.Errorf("read spooled ciphertext: %w", firstError(err, io.ErrUnexpectedEOF))
 	}
 	return nil
 }

@@ -23,6 +23,7 @@
 // Key transport: RSA PKCS #1 v1.5 (RFC 3370) and RSAES-OAEP (RFC 3560). Key agreement: ephemeral-static ECDH with P-256,
 // P-384 and P-521 (RFC 5753) and X25519 (RFC 8418; no second program was at hand to test X25519 with). Content:
 // AES-CBC (RFC 3565), AES-GCM (RFC 5084), ChaCha20-Poly1305 (RFC 8103), Triple-DES only to read and only when asked for.
-// Content keys come from crypto/rand; private keys are used through [crypto.Decrypter] and [KeyAgreement], so
+// Signatures: RSA PKCS #1 v1.5, RSASSA-PSS (RFC 4056), ECDSA (RFC 5753) and Ed25519 (RFC 8419) with SHA-2; SHA-1 only to read and
+// only when asked for. Content keys come from crypto/rand; private keys are used through [crypto.Decrypter] and [KeyAgreement], so
 // that a smart card can hold them.
 package cms

@@ -84,7 +84,7 @@ func newEnvelope(recipients []*x509.Certificate, key []byte, opts *EncryptOption
 	env := &envelope{}
 	var infos [][]byte
 	for i, cert := range recipients {
-		if slices.ContainsFunc(recipients[:i], cert.Equal) {
+		if cert != nil && slices.ContainsFunc(recipients[:i], cert.Equal) {
 			continue
 		}
 		info, version, err := recipientInfo(cert, key, opts)

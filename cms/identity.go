@@ -83,8 +83,13 @@ func readIssuerAndSerial(s *cryptobyte.String, tag cryptobyte_asn1.Tag) (keyIden
 // names reports whether id can mean cert. Issuers are compared as bytes, and if that fails as names: some writers encode
 // them anew. A wrong match does no harm, because the key will not fit.
 func (id keyIdentifier) names(cert *x509.Certificate) bool {
-	if id.ski != nil {
+	switch {
+	case cert == nil:
+		return false
+	case id.ski != nil:
 		return bytes.Equal(id.ski, subjectKeyID(cert))
+	case cert.SerialNumber == nil:
+		return false
 	}
 	return id.serial.Cmp(cert.SerialNumber) == 0 && (bytes.Equal(id.issuer, cert.RawIssuer) || sameName(id.issuer, cert.RawIssuer))
 }

@@ -107,10 +107,12 @@ func parsePSS(parameters cryptobyte.String) (signatureScheme, error) {
 func (s signatureScheme) verify(pub crypto.PublicKey, message, digest, signature []byte) bool {
 	switch key := pub.(type) {
 	case *rsa.PublicKey:
-		switch s.kind {
-		case RSAPKCS1v15:
+		switch {
+		case key.N.BitLen() > maxRSABits:
+			return false
+		case s.kind == RSAPKCS1v15:
 			return rsa.VerifyPKCS1v15(key, s.hash, digest, signature) == nil
-		case RSAPSS:
+		case s.kind == RSAPSS:
 			return rsa.VerifyPSS(key, s.hash, digest, signature, &rsa.PSSOptions{SaltLength: s.salt, Hash: s.hash}) == nil
 		}
 	case *ecdsa.PublicKey:

@@ -7,14 +7,24 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
+	"errors"
 	"fmt"
 )
+
+// maxRSABits bounds what a foreign public key may cost.
+const maxRSABits = 16384
 
 // recipientInfo encrypts the content key for one certificate and returns the RecipientInfo with its version (RFC 5652
 // section 6.2).
 func recipientInfo(cert *x509.Certificate, key []byte, opts *EncryptOptions) (der []byte, version int64, err error) {
+	if cert == nil {
+		return nil, 0, errors.New("no certificate")
+	}
 	switch pub := publicKey(cert).(type) {
 	case *rsa.PublicKey:
+		if pub.N.BitLen() > maxRSABits {
+			return nil, 0, fmt.Errorf("RSA key of %d bits; %d are the limit", pub.N.BitLen(), maxRSABits)
+		}
 		der, err = transportInfo(cert, pub, key, opts.OAEP)
 		return der, 0, err
 	case *ecdsa.PublicKey:

@@ -19,7 +19,11 @@ import (
 	cryptobyte_asn1 "golang.org/x/crypto/cryptobyte/asn1"
 )
 
-const maxDigests = 8
+// Limits of what one message may cost: digests at a time, certificates tried for one signer.
+const (
+	maxDigests    = 8
+	maxCandidates = 8
+)
 
 // VerifyOptions say where content comes from and goes to, and what is accepted. Nil and the zero value verify a message
 // that holds its content, with its own certificates, and refuse SHA-1 and signatures without signed attributes.
@@ -29,7 +33,8 @@ type VerifyOptions struct {
 	// Output, when not nil, receives the content of a message that holds it, while it is read. It must not be handed
 	// on before Verify returned and the result was looked at.
 	Output io.Writer
-	// Certificates are further candidates for signers whose certificate is not in the message.
+	// Certificates are candidates for signers besides those of the message; they are tried first. For one signer at
+	// most eight are tried.
 	Certificates []*x509.Certificate
 	// MaxContent is the limit of the content in bytes; 0 means DefaultMaxContent.
 	MaxContent int64
@@ -118,7 +123,7 @@ type verifier struct {
 	signed  *Signed
 	hashes  map[crypto.Hash]hash.Hash // of the announced digest algorithms
 	first   firstByte
-	certs   [][]byte
+	known   knownCertificates
 	infos   [][]byte
 	digests map[crypto.Hash][]byte
 }
@@ -143,8 +148,8 @@ func (v *verifier) read() error {
 	if err := v.readContent(); err != nil {
 		return err
 	}
-	var err error
-	if v.certs, err = v.readCertificates(); err != nil {
+	certs, err := v.readCertificates()
+	if err != nil {
 		return err
 	}
 	if v.infos, err = v.readSignerInfos(); err != nil {
@@ -157,9 +162,10 @@ func (v *verifier) read() error {
 	for h, state := range v.hashes {
 		v.digests[h] = state.Sum(nil)
 	}
-	for _, der := range v.certs {
-		if cert, err := x509.ParseCertificate(der); err == nil {
-			v.signed.Certificates = append(v.signed.Certificates, cert)
+	v.known = newKnownCertificates(certs)
+	for _, k := range v.known {
+		if k.parsed != nil {
+			v.signed.Certificates = append(v.signed.Certificates, k.parsed)
 		}
 	}
 	return nil
@@ -278,9 +284,9 @@ func (v *verifier) signer(der []byte) Signer {
 	}
 	s := Signer{Issuer: info.id.issuer, Serial: info.id.serial, SubjectKeyID: info.id.ski}
 	s.Capabilities = attributeCapabilities(info.attributes)
-	s.Preferred = preferredCertificate(info.attributes, v.certs)
-	for _, cert := range slices.Concat(v.signed.Certificates, v.opts.Certificates) {
-		if info.id.names(cert) && !slices.ContainsFunc(s.Certificates, cert.Equal) {
+	s.Preferred = v.known.preferred(info.attributes)
+	for _, cert := range slices.Concat(v.opts.Certificates, v.signed.Certificates) {
+		if len(s.Certificates) < maxCandidates && info.id.names(cert) && !slices.ContainsFunc(s.Certificates, cert.Equal) {
 			s.Certificates = append(s.Certificates, cert)
 		}
 	}
