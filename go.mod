@@ -3,12 +3,10 @@ module github.com/galsyncd/galsyncd
 go 1.26.0
 
 require (
-	filippo.io/age v1.3.2
 	github.com/Azure/go-ntlmssp v0.1.1
 	github.com/beevik/etree v1.8.1
 	github.com/cenkalti/backoff/v5 v5.0.3
 	github.com/coreos/go-systemd/v22 v22.7.0
-	github.com/emersion/go-message v0.18.2
 	github.com/go-krb5/krb5 v0.1.0
 	github.com/google/go-cmp v0.7.0
 	github.com/pelletier/go-toml/v2 v2.4.3
@@ -29,7 +27,6 @@ require (
 )
 
 require (
-	filippo.io/hpke v0.4.0 // indirect
 	github.com/go-crypt/x v0.4.12 // indirect
 	github.com/go-krb5/x v0.3.2 // indirect
 	github.com/google/uuid v1.6.0 // indirect

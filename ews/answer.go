@@ -36,7 +36,9 @@ type answer struct {
 	// inner and backOff come from MessageXml.
 	inner   string
 	backOff time.Duration
-	set     *resolutionSet
+	// set is of ResolveNames, expansion of ExpandDL.
+	set       *resolutionSet
+	expansion *expansion
 }
 
 // failed reports a response code that is neither success nor "none".
@@ -123,6 +125,8 @@ func (a *answer) readMessage(r *reader, e xml.StartElement) error {
 			err = a.readMessageXML(r)
 		case "ResolutionSet":
 			err = a.readSet(r, e)
+		case "DLExpansion":
+			err = a.readExpansion(r, e)
 		default:
 			err = r.skip()
 		}

@@ -57,20 +57,33 @@ const maxUnresolvedEntry = 1024
 
 var errEntry = errors.New("the name is empty, too long, not UTF-8 or has control characters")
 
-// envelope writes the request as a SOAP message.
-func (r ResolveNamesRequest) envelope(version string) ([]byte, error) {
-	name := r.UnresolvedEntry
+// checkEntry refuses what is no name or address to ask for.
+func checkEntry(name string) error {
 	if strings.TrimSpace(name) == "" || len(name) > maxUnresolvedEntry || !utf8.ValidString(name) || strings.ContainsFunc(name, notInEntry) {
-		return nil, errEntry
+		return errEntry
 	}
-	doc := etree.NewDocument()
+	return nil
+}
+
+// newEnvelope makes an empty SOAP message.
+func newEnvelope(version string) (doc *etree.Document, body *etree.Element) {
+	doc = etree.NewDocument()
 	doc.CreateProcInst("xml", `version="1.0" encoding="utf-8"`)
 	envelope := doc.CreateElement("soap:Envelope")
 	envelope.CreateAttr("xmlns:soap", nsSOAP)
 	envelope.CreateAttr("xmlns:m", nsMessages)
 	envelope.CreateAttr("xmlns:t", nsTypes)
 	envelope.CreateElement("soap:Header").CreateElement("t:RequestServerVersion").CreateAttr("Version", version)
-	resolve := envelope.CreateElement("soap:Body").CreateElement("m:ResolveNames")
+	return doc, envelope.CreateElement("soap:Body")
+}
+
+// envelope writes the request as a SOAP message.
+func (r ResolveNamesRequest) envelope(version string) ([]byte, error) {
+	if err := checkEntry(r.UnresolvedEntry); err != nil {
+		return nil, err
+	}
+	doc, body := newEnvelope(version)
+	resolve := body.CreateElement("m:ResolveNames")
 	full := "false"
 	if r.ReturnFullContactData {
 		full = "true"
@@ -82,7 +95,7 @@ func (r ResolveNamesRequest) envelope(version string) ([]byte, error) {
 	if r.ContactDataShape != "" {
 		resolve.CreateAttr("ContactDataShape", string(r.ContactDataShape))
 	}
-	resolve.CreateElement("m:UnresolvedEntry").SetText(name)
+	resolve.CreateElement("m:UnresolvedEntry").SetText(r.UnresolvedEntry)
 	return doc.WriteToBytes()
 }
 

@@ -149,18 +149,22 @@ func prune(r *reader, to *etree.Element, keep shape) error {
 func newResolution(e *etree.Element) Resolution {
 	var res Resolution
 	if m := e.SelectElement("Mailbox"); m != nil {
-		res.Mailbox = Mailbox{
-			Name:         name(m, "Name"),
-			EmailAddress: word(m, "EmailAddress"),
-			RoutingType:  word(m, "RoutingType"),
-			MailboxType:  word(m, "MailboxType"),
-			InStore:      m.SelectElement("ItemId") != nil,
-		}
+		res.Mailbox = newMailbox(m)
 	}
 	if c := e.SelectElement("Contact"); c != nil {
 		res.Contact = newContact(c)
 	}
 	return res
+}
+
+func newMailbox(e *etree.Element) Mailbox {
+	return Mailbox{
+		Name:         name(e, "Name"),
+		EmailAddress: word(e, "EmailAddress"),
+		RoutingType:  word(e, "RoutingType"),
+		MailboxType:  word(e, "MailboxType"),
+		InStore:      e.SelectElement("ItemId") != nil,
+	}
 }
 
 func newContact(e *etree.Element) *Contact {

@@ -16,12 +16,16 @@ func (c *Client) Name() string { return "ews" }
 // Search implements directory.Source with one ResolveNames request in the scope ActiveDirectory. Entries of a mailbox
 // (personal contacts) and entries without any SMTP address are left out of the answer; the logger is told how many.
 func (c *Client) Search(ctx context.Context, prefix string, certificates bool) (directory.Answer, error) {
-	req := ResolveNamesRequest{UnresolvedEntry: "smtp:" + prefix, SearchScope: ActiveDirectory}
+	if prefix == "" {
+		return c.search(ctx, "", certificates)
+	}
+	return c.search(ctx, "smtp:"+prefix, certificates)
+}
+
+func (c *Client) search(ctx context.Context, name string, certificates bool) (directory.Answer, error) {
+	req := ResolveNamesRequest{UnresolvedEntry: name, SearchScope: ActiveDirectory}
 	if certificates {
 		req.ReturnFullContactData, req.ContactDataShape = true, AllProperties
-	}
-	if prefix == "" {
-		req.UnresolvedEntry = ""
 	}
 	resp, err := c.ResolveNames(ctx, req)
 	if err != nil {

@@ -23,6 +23,7 @@ var allowed = map[string][]string{
 	"internal/config": {"internal/mailaddr"},
 	"internal/daemon": {"cache", "client", "cms", "directory", "ews", "schedule", "smime", "trust", "internal/httpauth", "internal/keyring",
 		"internal/mailaddr", "internal/recipients", "internal/service"},
+	"internal/deps":        {},
 	"internal/exchangesim": {"internal/testca", "internal/mailaddr"},
 	"internal/httpauth":    {},
 	"internal/keyring":     {"cms"},

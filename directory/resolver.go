@@ -1,0 +1,49 @@
+package directory
+
+import (
+	"context"
+	"time"
+)
+
+// A Resolver is a Source that can be asked for one address.
+type Resolver interface {
+	Source
+	// Resolve returns the entries that the address belongs to, with certificates: none, one, or several when the address
+	// book contradicts itself. The contract about errors is that of Source.Search.
+	Resolve(ctx context.Context, address Address) (Resolution, error)
+}
+
+// Resolution is what a server said to one address.
+type Resolution struct {
+	Records []Record
+	// Unlisted reports that the server found Records by the address but does not list it among theirs.
+	Unlisted bool
+}
+
+// An Expander is a Source that knows who is in a distribution group.
+type Expander interface {
+	Source
+	// Expand returns the direct members of a group. The contract about errors is that of Source.Search.
+	Expand(ctx context.Context, group Address) (Members, error)
+}
+
+// Members are the direct members of a group.
+type Members struct {
+	Members []Member `json:"members"`
+	// Truncated reports that the server did not list all of them. A message to the group must then not be encrypted: not
+	// everybody could read it.
+	Truncated bool `json:"truncated,omitempty"`
+	// Unknown reports that the server says that it knows no such group.
+	Unknown bool `json:"unknown,omitempty"`
+	// Fetched is when the server said so; set by Sync.
+	Fetched time.Time `json:"fetched,omitzero"`
+}
+
+// Member is one member of a group.
+type Member struct {
+	// Address is empty for a member without a mail address.
+	Address Address `json:"address"`
+	Name    string  `json:"name,omitempty"`
+	// Kind is KindGroup for a group in a group.
+	Kind Kind `json:"kind"`
+}
