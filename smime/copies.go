@@ -1,6 +1,7 @@
 package smime
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/x509"
@@ -147,6 +148,19 @@ func (c copies) fill(ctx context.Context, inner []byte, body io.Reader, encoding
 	if err := text.Flush(); err != nil {
 		return err
 	}
+	return c.close()
+}
+
+// fillSigned writes the inner entity signed.
+func (c copies) fillSigned(s *signing, h header, body *bufio.Reader) error {
+	out := bufio.NewWriterSize(c, blockSize)
+	if err := errors.Join(s.entity(out, h, body), out.Flush()); err != nil {
+		return fmt.Errorf("sign mail: %w", err)
+	}
+	return c.close()
+}
+
+func (c copies) close() error {
 	for _, one := range c {
 		if err := one.close(); err != nil {
 			return fmt.Errorf("write mail: %w", err)
@@ -179,11 +193,7 @@ func pump(ctx context.Context, w io.Writer, r io.Reader) error {
 
 // innerHeader are the Content- fields with the empty line after them.
 func innerHeader(h header) []byte {
-	var b []byte
-	if !h.has("Content-Type") {
-		b = append(b, "Content-Type: text/plain; charset=us-ascii\r\n"...)
-	}
-	return append(h.content().append(b), "\r\n"...)
+	return append(h.contentOrText().append(nil), "\r\n"...)
 }
 
 // outerHeader is the mail's header with the fields of the encrypted part (RFC 8551 section 3.2).

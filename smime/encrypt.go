@@ -38,6 +38,9 @@ type EncryptOptions struct {
 	To []mailaddr.Address
 	// Cipher of the content; the zero value is AES-256-CBC.
 	Cipher cms.Cipher
+	// Sign, when not nil, signs the mail before it is encrypted (RFC 8551 section 3.7). The signature is made once for all
+	// copies and is hidden in them.
+	Sign *SignOptions
 	// AllowEncrypted encrypts mails that are encrypted already, or may be.
 	AllowEncrypted bool
 	// LF ends the lines of the output with LF, as a local sendmail wants them, in place of CRLF.
@@ -85,11 +88,22 @@ func Encrypt(ctx context.Context, r io.Reader, out Outputs, opts *EncryptOptions
 	if err != nil {
 		return nil, err
 	}
+	var inside *signing
+	if opts.Sign != nil {
+		if inside, err = newSigning(opts.Sign); err != nil {
+			return nil, err
+		}
+	}
 	copies, err := makeCopies(out, who, certs, h, opts)
 	if err != nil {
 		return nil, err
 	}
-	if err := copies.fill(ctx, innerHeader(h), in, encoding); err != nil {
+	if inside != nil {
+		err = copies.fillSigned(inside, h.contentOrText(), bufio.NewReaderSize(&contextReader{ctx, in}, blockSize))
+	} else {
+		err = copies.fill(ctx, innerHeader(h), in, encoding)
+	}
+	if err != nil {
 		return nil, err
 	}
 	return &Encrypted{Main: who.main, Blind: who.blind, Cipher: opts.Cipher}, nil

@@ -69,6 +69,15 @@ func (h header) content() header {
 	return kept
 }
 
+// contentOrText returns the Content- fields, with a Content-Type.
+func (h header) contentOrText() header {
+	kept := h.content()
+	if !kept.has("Content-Type") {
+		kept = append(header{{"Content-Type", []byte("Content-Type: text/plain; charset=us-ascii\r\n")}}, kept...)
+	}
+	return kept
+}
+
 // without returns the fields but the Content- fields and those named.
 func (h header) without(names ...string) header {
 	var kept header

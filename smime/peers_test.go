@@ -163,6 +163,19 @@ func TestSignThenEncrypt(t *testing.T) {
 	}
 }
 
+// A mail that this package signs and encrypts in one go, read and verified by openssl.
+func TestOpenSSLReadsSignedAndEncrypted(t *testing.T) {
+	p := newPeer(t)
+	for _, opaque := range []bool{false, true} {
+		text := p.encrypt(t, "From: peer@corp.example\nTo: peer@corp.example\n\na signed text with grüße\n", EncryptOptions{Sign: &SignOptions{Signer: signer(p.identity), Opaque: opaque}})
+		plain := run(t, nil, text, "openssl", "cms", "-decrypt", "-inkey", p.path("peer.key"), "-recip", p.path("peer.pem"))
+		got := run(t, nil, plain, "openssl", "cms", "-verify", "-CAfile", p.path("ca.pem"))
+		if !strings.Contains(string(got), "signed text with gr=C3=BC=C3=9Fe") {
+			t.Errorf("opaque %v: got %q", opaque, got)
+		}
+	}
+}
+
 // der is the CMS message in an encrypted mail.
 func der(t testing.TB, mail []byte) []byte {
 	t.Helper()
@@ -174,9 +187,9 @@ func der(t testing.TB, mail []byte) []byte {
 	return message
 }
 
-func TestGpgsmReads(t *testing.T) {
-	need(t, "gpgsm", "gpgconf")
-	p := newPeer(t)
+// gpgsmHome is a folder for gpgsm in which the peer's authority is trusted, and the environment that names it.
+func gpgsmHome(t testing.TB, p peer) []string {
+	t.Helper()
 	home, err := os.MkdirTemp("", "gpgsm") // the agent's socket needs a short path
 	if err != nil {
 		t.Fatal(err)
@@ -198,6 +211,13 @@ func TestGpgsmReads(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	return env
+}
+
+func TestGpgsmReads(t *testing.T) {
+	need(t, "gpgsm", "gpgconf")
+	p := newPeer(t)
+	env := gpgsmHome(t, p)
 	options := []string{"--batch", "--pinentry-mode", "loopback", "--passphrase-fd", "0"}
 	run(t, env, []byte("x\n"), "gpgsm", append(options, "--import", p.path("peer.p12"))...)
 	for _, m := range mails {

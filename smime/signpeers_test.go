@@ -1,0 +1,86 @@
+package smime
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"time"
+)
+
+// signedMails are mails for peers to verify.
+func signedMails() map[string]string {
+	return map[string]string{
+		"small":     "From: peer@corp.example\nTo: x@corp.example\n\nhello\n",
+		"empty":     "From: peer@corp.example\n\n",
+		"no end":    "From: peer@corp.example\n\nhello",
+		"multipart": strings.Replace(awkward, "alice@", "peer@", 1),
+		"large":     "From: peer@corp.example\n\n" + strings.Repeat("a line of a larger mail with grüße\n", 20000),
+	}
+}
+
+func TestOpenSSLVerifies(t *testing.T) {
+	p := newPeer(t)
+	for name, mail := range signedMails() {
+		for _, opts := range []SignOptions{{}, {Opaque: true}, {LF: true, Time: time.Now()}, {Opaque: true, LF: true}, {PSS: true}} {
+			opts.Signer = signer(p.identity)
+			in := p.file(t, "in.eml", []byte(signString(t, mail, opts)))
+			for _, program := range []string{"cms", "smime"} {
+				if program == "smime" && opts.PSS {
+					continue
+				}
+				got := run(t, nil, nil, "openssl", program, "-verify", "-in", in, "-CAfile", p.path("ca.pem"), "-purpose", "smimesign")
+				if !bytes.HasPrefix(got, []byte("Content-Type: ")) {
+					t.Errorf("openssl %s, %s, %+v: got %q", program, name, opts, short(string(got)))
+				}
+			}
+		}
+	}
+}
+
+func TestGpgsmVerifies(t *testing.T) {
+	need(t, "gpgsm", "gpgconf")
+	p := newPeer(t)
+	env := gpgsmHome(t, p)
+	run(t, env, []byte("x\n"), "gpgsm", "--batch", "--pinentry-mode", "loopback", "--passphrase-fd", "0", "--import", p.path("peer.p12"))
+	for _, mail := range signedMails() {
+		signed := signString(t, mail, SignOptions{Signer: signer(p.identity), Opaque: true, Time: time.Now()})
+		in := p.file(t, "in.der", der(t, []byte(signed)))
+		run(t, env, nil, "gpgsm", "--batch", "--status-fd", "2", "--verify", in)
+
+		content, signature := detached(t, signString(t, mail, SignOptions{Signer: signer(p.identity), Time: time.Now()}))
+		run(t, env, nil, "gpgsm", "--batch", "--verify", p.file(t, "in.p7s", signature), p.file(t, "in.txt", content))
+	}
+}
+
+func TestNSSVerifies(t *testing.T) {
+	need(t, "certutil", "pk12util", "cmsutil")
+	p := newPeer(t)
+	db := "sql:" + p.dir
+	run(t, nil, nil, "certutil", "-N", "-d", db, "--empty-password")
+	run(t, nil, nil, "certutil", "-A", "-d", db, "-n", "ca", "-t", "C,C,", "-i", p.path("ca.pem"))
+	for name, mail := range signedMails() {
+		signed := signString(t, mail, SignOptions{Signer: signer(p.identity), Opaque: true, Time: time.Now()})
+		got := run(t, nil, nil, "cmsutil", "-D", "-d", db, "-h", "0", "-u", "4", "-i", p.file(t, "in.der", der(t, []byte(signed))))
+		if !bytes.Contains(got, []byte("status=GoodSignature")) {
+			t.Errorf("%s, opaque: %q", name, short(string(got)))
+		}
+		content, signature := detached(t, signString(t, mail, SignOptions{Signer: signer(p.identity), Time: time.Now()}))
+		got = run(t, nil, nil, "cmsutil", "-D", "-d", db, "-h", "0", "-u", "4", "-c", p.file(t, "in.txt", content), "-i", p.file(t, "in.p7s", signature))
+		if !bytes.Contains(got, []byte("status=GoodSignature")) {
+			t.Errorf("%s, detached: %q", name, short(string(got)))
+		}
+	}
+}
+
+// detached takes a multipart/signed mail apart, in another way than the code it tests.
+func detached(t testing.TB, mail string) (content, signature []byte) {
+	t.Helper()
+	start := strings.Index(mail, "\r\n--signed-") + 2
+	line := mail[start : start+strings.Index(mail[start:], "\r\n")]
+	parts := strings.Split(mail[start:], line)
+	if len(parts) != 4 {
+		t.Fatalf("%d parts", len(parts))
+	}
+	content = []byte(strings.TrimSuffix(strings.TrimPrefix(parts[1], "\r\n"), "\r\n"))
+	return content, der(t, []byte(parts[2]))
+}
