@@ -1,4 +1,5 @@
-// Package trust decides whether a certificate may be used to encrypt a mail to an address now, and says why not.
+// Package trust decides whether a certificate may be used to encrypt a mail to an address now, or to believe a signature
+// on a mail from an address, and says why not.
 //
 // It follows RFC 8550 (S/MIME certificate handling) and RFC 5280. It promises to name every obstacle that it finds, not
 // only the first, in a fixed order and in words a person understands; to look at nothing but its arguments (no network,
@@ -53,7 +54,8 @@ type Policy struct {
 
 // Question is what is asked about a certificate.
 type Question struct {
-	// Addresses belong to the person to whom the mail goes. The certificate must name at least one of them.
+	// Addresses belong to the person to whom the mail goes, or are those that a signed mail says it is from. The
+	// certificate must name at least one of them.
 	Addresses []mailaddr.Address
 	// Intermediates may help to build the chain; they prove nothing. At most MaxIntermediates are looked at.
 	Intermediates []*x509.Certificate
@@ -76,7 +78,7 @@ type Finding struct {
 // result means that cert may be used.
 func (p *Policy) ForEncryption(cert *x509.Certificate, q Question) []Finding {
 	findings := checkValidity(cert, q.Now)
-	findings = append(findings, checkUsage(cert)...)
+	findings = append(findings, checkUsage(cert, keyUsageObstacle(cert))...)
 	findings = append(findings, checkKey(cert)...)
 	findings = append(findings, checkAddress(cert, q.Addresses)...)
 	findings = append(findings, checkCritical(cert)...)

@@ -53,14 +53,15 @@ func span(d time.Duration) string {
 	return "a moment"
 }
 
-// checkUsage holds the certificate's extensions against the purpose: an end entity's, for mail, for encryption.
-func checkUsage(cert *x509.Certificate) []Finding {
+// checkUsage holds the certificate's extensions against the purpose: an end entity's, for mail. What its key usage says
+// against the purpose is given, "" for nothing.
+func checkUsage(cert *x509.Certificate, keyUsageObstacle string) []Finding {
 	var reasons []string
 	if cert.BasicConstraintsValid && cert.IsCA {
 		reasons = append(reasons, "the certificate of a certification authority, not of a person")
 	}
-	if why := keyUsageObstacle(cert); why != "" {
-		reasons = append(reasons, why)
+	if keyUsageObstacle != "" {
+		reasons = append(reasons, keyUsageObstacle)
 	}
 	if !forMail(cert) {
 		reasons = append(reasons, "not for mail: its extended key usage lacks emailProtection")
