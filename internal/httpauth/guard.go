@@ -65,11 +65,10 @@ func newGuard(coolDown time.Duration, now func() time.Time) *guard {
 	return g
 }
 
-func (g *guard) fingerprint(username string, password []byte) fingerprint {
+func (g *guard) fingerprint(secret []byte) fingerprint {
 	h := sha256.New()
 	h.Write(g.salt[:])
-	fmt.Fprintf(h, "%d:%s", len(username), username)
-	h.Write(password)
+	h.Write(secret)
 	return fingerprint(h.Sum(nil))
 }
 

@@ -10,111 +10,63 @@ import (
 	"net/http/httptrace"
 	"strings"
 	"sync"
-
-	ntlmssp "github.com/Azure/go-ntlmssp"
 )
 
-// max401 bounds the body of a 401, in bytes: a page that nobody reads.
-const max401 = 64 << 10
+// Bounds of what a handshake reads and keeps, in bytes.
+const (
+	max401  = 64 << 10 // the page that comes with a 401, which nobody reads
+	maxBody = 16 << 20 // a question that may have to be sent again
+)
 
-// errHandshake reports that a handshake did not stay on its connection; asking again may work.
-var errHandshake = &handshakeError{}
-
-// errChallenge reports a challenge that was not answered, so that the credential was not shown.
-var errChallenge = errors.New("the server's NTLM challenge is damaged, or asks for what is not supported (NTLM version 1, key exchange)")
-
+// handshakeError reports that a handshake did not stay on its connection; asking again may work.
 type handshakeError struct{}
 
+var errHandshake = &handshakeError{}
+
 func (*handshakeError) Error() string {
-	return "the connection was lost in the middle of the NTLM handshake"
+	return "the connection was lost in the middle of the sign-in"
 }
 func (*handshakeError) Temporary() bool { return true }
+
+// method is one way to prove who this program is.
+type method interface {
+	// read reads what the next request is signed with, and the secret in it, which the guard tells credentials apart by.
+	// Nothing is sent to the server.
+	read(ctx context.Context) (proof, []byte, error)
+}
+
+// proof signs one request.
+type proof interface {
+	// do sends a request over a lane, with its handshake when there is one. A 401 that it returns was counted.
+	do(l *lane, req *http.Request) (*http.Response, error)
+}
 
 // lane is one connection, used by one request at a time: NTLM authenticates a connection, so its three messages must not
 // be spread over several.
 type lane struct {
 	http  *http.Transport
 	guard *guard
-	outer http.RoundTripper // what a request enters: the NTLM negotiator, or the lane itself
 
-	// Of the request under way:
-	credential fingerprint
-	shown      bool  // the credential was shown to the server
-	challenged bool  // the server sent a challenge
-	err        error // what the negotiator hides: it returns the first 401 when its handshake breaks
+	credential fingerprint // of the request under way
 }
 
-func newLane(t *http.Transport, m Method, g *guard) *lane {
-	l := &lane{http: t, guard: g}
-	l.outer = l
-	if m == NTLM {
-		l.outer = ntlmssp.Negotiator{RoundTripper: l}
-	}
-	return l
-}
-
-// do sends a request, with its handshake when there is one.
-func (l *lane) do(req *http.Request, c fingerprint) (*http.Response, error) {
-	l.credential, l.shown, l.challenged, l.err = c, false, false, nil
-	resp, err := l.outer.RoundTrip(req)
+// ask sends a request that does not show the credential.
+func (l *lane) ask(req *http.Request) (*http.Response, error) {
+	resp, err := l.http.RoundTrip(req)
 	if err != nil {
 		return nil, err
 	}
-	if l.err != nil {
-		_ = resp.Body.Close()
-		return nil, l.err
-	}
-	if resp.StatusCode != http.StatusUnauthorized || l.shown {
-		return resp, nil
-	}
-	if l.challenged {
-		_ = resp.Body.Close()
-		return nil, errChallenge
-	}
-	l.guard.refusedUnseen(c)
-	return resp, nil
+	return settled(resp)
 }
 
-// RoundTrip sends one HTTP request; of a handshake, one of its messages.
-func (l *lane) RoundTrip(req *http.Request) (*http.Response, error) {
-	resp, err := l.send(req)
-	if err == nil && resp.StatusCode == http.StatusUnauthorized {
-		err = settle401(resp)
-		l.challenged = l.challenged || messageType(resp.Header.Get("WWW-Authenticate")) == challengeMessage
-	}
-	if err != nil {
-		l.err = err
-		return nil, err
-	}
-	return resp, nil
-}
-
-func (l *lane) send(req *http.Request) (*http.Response, error) {
-	authorization := req.Header.Get("Authorization")
-	switch {
-	case authorization == "":
-		return l.http.RoundTrip(req)
-	case messageType(authorization) == authenticateMessage:
-		return l.show(once(req), true)
-	case strings.HasPrefix(authorization, "Basic "):
-		return l.show(req, false)
-	}
-	return l.http.RoundTrip(once(req))
-}
-
-// show sends a request that carries the credential, or its proof, under the eyes of the guard.
+// show sends a request that carries the credential, or its proof, under the eyes of the guard. A handshake is the second
+// half of one that began on this connection.
 func (l *lane) show(req *http.Request, handshake bool) (*http.Response, error) {
-	if err := l.guard.enter(req.Context(), l.credential); err != nil {
-		closeBody(req)
-		return nil, err
-	}
-	fresh := false
-	trace := &httptrace.ClientTrace{GotConn: func(i httptrace.GotConnInfo) { fresh = !i.Reused }}
-	resp, err := l.http.RoundTrip(req.WithContext(httptrace.WithClientTrace(req.Context(), trace)))
-	l.shown = true
+	resp, fresh, err := l.present(req)
 	switch {
 	case err != nil:
 		l.guard.leave(l.credential, unanswered)
+		return nil, err
 	case resp.StatusCode != http.StatusUnauthorized:
 		l.guard.leave(l.credential, accepted)
 	case handshake && fresh:
@@ -125,14 +77,76 @@ func (l *lane) show(req *http.Request, handshake bool) (*http.Response, error) {
 	default:
 		l.guard.leave(l.credential, refused)
 	}
-	return resp, err
+	return settled(resp)
 }
 
-// once takes back the leave to send a request again on another connection.
-func once(req *http.Request) *http.Request {
-	req = req.Clone(req.Context())
-	req.Header.Del("Idempotency-Key")
+// present sends a request once the guard lets the credential be seen, and tells whether its connection is a new one.
+// When it returns, the guard must be told what became of it.
+func (l *lane) present(req *http.Request) (resp *http.Response, fresh bool, err error) {
+	if err := l.guard.enter(req.Context(), l.credential); err != nil {
+		closeBody(req)
+		return nil, false, err
+	}
+	trace := &httptrace.ClientTrace{GotConn: func(i httptrace.GotConnInfo) { fresh = !i.Reused }}
+	resp, err = l.http.RoundTrip(req.WithContext(httptrace.WithClientTrace(req.Context(), trace)))
+	return resp, fresh, err
+}
+
+// refuseUnseen counts a 401 that came before the credential was shown: the server offers no way to.
+func (l *lane) refuseUnseen() { l.guard.refusedUnseen(l.credential) }
+
+// question is a request that can be sent several times.
+type question struct {
+	req  *http.Request
+	body []byte
+}
+
+// newQuestion reads the body of a request, within bounds.
+func newQuestion(req *http.Request) (*question, error) {
+	q := &question{req: req}
+	if req.Body == nil || req.Body == http.NoBody {
+		return q, nil
+	}
+	defer req.Body.Close()
+	var err error
+	if q.body, err = io.ReadAll(io.LimitReader(req.Body, maxBody+1)); err != nil {
+		return nil, err
+	}
+	if len(q.body) > maxBody {
+		return nil, errors.New("the question is too long to be sent again after a sign-in")
+	}
+	return q, nil
+}
+
+// plain is the question without a credential. It keeps the leave to be sent again on another connection.
+func (q *question) plain() *http.Request {
+	req := q.req.Clone(q.req.Context())
+	req.Header.Del("Authorization")
+	q.fill(req, q.body)
 	return req
+}
+
+// empty is a request with a token and no body: a step of a handshake that asks nothing yet.
+func (q *question) empty(scheme string, token []byte) *http.Request {
+	req := q.signed(scheme, token)
+	q.fill(req, nil)
+	return req
+}
+
+// signed is the question with a token. It is sent once.
+func (q *question) signed(scheme string, token []byte) *http.Request {
+	req := q.plain()
+	req.Header.Del("Idempotency-Key")
+	req.Header.Set("Authorization", scheme+" "+base64.StdEncoding.EncodeToString(token))
+	return req
+}
+
+func (q *question) fill(req *http.Request, body []byte) {
+	req.Body, req.GetBody, req.ContentLength = http.NoBody, nil, int64(len(body))
+	if len(body) > 0 {
+		req.Body = io.NopCloser(bytes.NewReader(body))
+		req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
+	}
 }
 
 func closeBody(req *http.Request) {
@@ -141,16 +155,19 @@ func closeBody(req *http.Request) {
 	}
 }
 
-// settle401 reads the body of a 401, so that the connection is free for the next message, and writes the offers one to a
-// line, as the negotiator expects them.
-func settle401(resp *http.Response) error {
+// settled reads the body of a 401, so that the connection is free for the next message, and writes the offers one to a
+// line.
+func settled(resp *http.Response) (*http.Response, error) {
+	if resp.StatusCode != http.StatusUnauthorized {
+		return resp, nil
+	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, max401+1))
 	_ = resp.Body.Close()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if len(body) > max401 {
-		return errors.New("the page that came with the server's 401 has no end")
+		return nil, errors.New("the page that came with the server's 401 has no end")
 	}
 	resp.Body, resp.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
 	resp.TransferEncoding = nil
@@ -159,23 +176,20 @@ func settle401(resp *http.Response) error {
 	for _, o := range offers {
 		resp.Header.Add("WWW-Authenticate", o)
 	}
-	return nil
+	return resp, nil
 }
 
-// Messages of NTLM (MS-NLMP section 2.2.1). The last one proves knowledge of the password.
-const (
-	challengeMessage    = 2
-	authenticateMessage = 3
-)
-
-// messageType tells which message of NTLM a header value holds; 0 is none.
-func messageType(value string) byte {
-	_, token, _ := strings.Cut(value, " ")
-	b, err := base64.StdEncoding.DecodeString(token)
-	if err != nil || len(b) < 12 || string(b[:8]) != "NTLMSSP\x00" {
-		return 0
+// offered tells whether a settled answer offers a scheme, and the token that came with the offer, if any.
+func offered(resp *http.Response, scheme string) (token []byte, ok bool) {
+	for _, o := range resp.Header.Values("WWW-Authenticate") {
+		if name, rest, _ := strings.Cut(o, " "); name == scheme {
+			ok = true
+			if b, err := base64.StdEncoding.DecodeString(strings.TrimSpace(rest)); err == nil && len(b) > 0 {
+				return b, true
+			}
+		}
 	}
-	return b[8]
+	return nil, ok
 }
 
 // lanes are the connections of one client. The one used last is used next, because it is signed in.

@@ -1,7 +1,6 @@
 package httpauth
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -12,21 +11,15 @@ import (
 
 // transport is the http.RoundTripper of a client: it adds the credential and chooses the connection.
 type transport struct {
-	base     *url.URL
-	method   Method
-	username string
-	password func() ([]byte, error)
-	guard    *guard
-	lanes    *lanes
+	base   *url.URL
+	method method
+	guard  *guard
+	lanes  *lanes
 }
 
 // RoundTrip implements http.RoundTripper. The connection is the request's until the body of the answer is read or closed.
 func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
-	if err := t.mine(req); err != nil {
-		closeBody(req)
-		return nil, err
-	}
-	req, credential, err := t.sign(req)
+	p, credential, err := t.prepare(req)
 	if err != nil {
 		closeBody(req)
 		return nil, err
@@ -36,13 +29,27 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		closeBody(req)
 		return nil, err
 	}
-	resp, err := l.do(req, credential)
+	l.credential = credential
+	resp, err := p.do(l, req)
 	if err != nil {
 		t.lanes.give(l)
 		return nil, err
 	}
 	resp.Body = &body{ReadCloser: resp.Body, release: sync.OnceFunc(func() { t.lanes.give(l) })}
 	return resp, nil
+}
+
+// prepare reads the credential of a request, and refuses one that is not for this server or not to be tried now.
+func (t *transport) prepare(req *http.Request) (proof, fingerprint, error) {
+	if err := t.mine(req); err != nil {
+		return nil, fingerprint{}, err
+	}
+	p, secret, err := t.method.read(req.Context())
+	if err != nil || secret == nil {
+		return p, fingerprint{}, err
+	}
+	c := t.guard.fingerprint(secret)
+	return p, c, t.guard.check(c)
 }
 
 // CloseIdleConnections is called by the method of http.Client.
@@ -58,27 +65,6 @@ func (t *transport) mine(req *http.Request) error {
 		return fmt.Errorf("this client speaks to %s://%s only", t.base.Scheme, t.base.Host)
 	}
 	return nil
-}
-
-// sign gives a copy of the request the credential; for NTLM, in the form that the negotiator takes off again.
-func (t *transport) sign(req *http.Request) (*http.Request, fingerprint, error) {
-	if t.method == None {
-		return req, fingerprint{}, nil
-	}
-	password, err := t.password()
-	if err != nil {
-		return req, fingerprint{}, fmt.Errorf("read the password: %w", err)
-	}
-	if len(password) == 0 {
-		return req, fingerprint{}, errors.New("the password is empty; check exchange.auth.password_file")
-	}
-	c := t.guard.fingerprint(t.username, password)
-	if err := t.guard.check(c); err != nil {
-		return req, c, err
-	}
-	signed := req.Clone(req.Context())
-	signed.SetBasicAuth(t.username, string(password))
-	return signed, c, nil
 }
 
 // body is the body of an answer; its end gives the connection to the next request.
