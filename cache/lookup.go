@@ -33,7 +33,13 @@ func (c *Cache) Lookup(ctx context.Context, address directory.Address) (found []
 			if err != nil {
 				return false, damagedIndex(err)
 			}
-			found = append(found, directory.Sighting{Entry: e, Seen: history.Seen(e), Claimed: bytes.Equal(v, markClaimed)})
+			s := directory.Sighting{Entry: e, Seen: history.Seen(e), Claimed: bytes.Equal(v, markClaimed)}
+			if e.Kind == directory.KindGroup {
+				if s.Members, err = tx.Members(e.Primary); err != nil {
+					return false, err
+				}
+			}
+			found = append(found, s)
 			return len(found) < maxSightings, nil
 		})
 	})

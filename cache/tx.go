@@ -61,7 +61,7 @@ func indexKeys(e directory.Entry) map[string][][]byte {
 	add := func(bucket []byte, key ...[]byte) {
 		keys[string(bucket)] = append(keys[string(bucket)], bytes.Join(key, nil))
 	}
-	for _, a := range append(slices.Clone(e.Addresses), e.Claimed...) {
+	for _, a := range slices.Concat(e.Addresses, e.Proven, e.Claimed) {
 		add(bucketAddresses, []byte(a), primary)
 	}
 	for _, w := range words(e) {
@@ -110,6 +110,9 @@ func (t *transaction) PutEntry(e directory.Entry) error {
 			return err
 		}
 	}
+	if err := t.noteGroup(e); err != nil {
+		return err
+	}
 	return t.put(bucketEntries, []byte(e.Primary), record)
 }
 
@@ -125,6 +128,9 @@ func (t *transaction) DeleteEntry(primary directory.Address) error {
 		return err
 	}
 	if err := t.reindex(old, directory.Entry{}); err != nil {
+		return err
+	}
+	if err := t.remove(bucketGroups, []byte(primary)); err != nil {
 		return err
 	}
 	return t.remove(bucketEntries, []byte(primary))
@@ -169,7 +175,7 @@ var (
 
 func addressMark(e directory.Entry, key []byte) []byte {
 	a, _, _ := bytes.Cut(key, []byte{0})
-	if slices.Contains(e.Addresses, directory.Address(a)) {
+	if slices.Contains(e.Owned(), directory.Address(a)) {
 		return markListed
 	}
 	return markClaimed

@@ -353,6 +353,11 @@ func checkValue(bucket, value []byte) error {
 		}
 		_, _, err := checkRecord(value)
 		return err
+	case string(bucketGroups):
+		if len(value) == 0 {
+			return nil
+		}
+		fallthrough
 	case string(bucketIntermediates), string(bucketState):
 		_, err := unseal(value)
 		return err

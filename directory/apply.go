@@ -101,7 +101,9 @@ func (r *run) put(tx Tx, rec Record, now time.Time) error {
 		return tx.PutEntry(entry)
 	case err != nil:
 		return err
-	case usable(old, now) && !usable(entry, now):
+	}
+	entry.Proven = slices.DeleteFunc(old.Proven, func(a Address) bool { return slices.Contains(entry.Addresses, a) })
+	if usable(old, now) && !usable(entry, now) {
 		return tx.PutLoss(Loss{Primary: rec.Primary, Entry: &entry})
 	}
 	if old.Digest == entry.Digest {
@@ -144,10 +146,12 @@ func (r *run) finish(ctx context.Context) error {
 		r.state.Report.Outcome = Incomplete
 	}
 	rep := &r.state.Report
-	if rep.Added+rep.Changed+rep.Removed == 0 {
-		return nil
-	}
-	return r.sync.Store.Update(func(tx Tx) error { return tx.Sweep() })
+	return r.sync.Store.Update(func(tx Tx) error {
+		if err := forget(tx, r.sync.now()); err != nil || rep.Added+rep.Changed+rep.Removed == 0 {
+			return err
+		}
+		return tx.Sweep()
+	})
 }
 
 // guard reports whether so much is lost that the server is not to be believed. When not, the state says so in the same

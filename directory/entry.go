@@ -2,6 +2,7 @@ package directory
 
 import (
 	"crypto/sha256"
+	"slices"
 	"time"
 )
 
@@ -12,6 +13,8 @@ type Entry struct {
 	Primary Address `json:"primary"`
 	// Addresses are the addresses proven to belong to the entry: Primary first, then the others in order.
 	Addresses []Address `json:"addresses"`
+	// Proven are addresses that the server does not list for the entry, but by which an exact look-up found it.
+	Proven []Address `json:"proven,omitempty"`
 	// Claimed are further addresses that certificates of the entry name, certificates which also name one of Addresses.
 	// They are as good as that certificate: only with a trusted chain, and never against an entry that lists the address.
 	Claimed     []Address `json:"claimed,omitempty"`
@@ -35,6 +38,11 @@ type Entry struct {
 	LastSeen time.Time `json:"lastSeen,omitzero"`
 	// Digest identifies the record that the entry was decoded from.
 	Digest [sha256.Size]byte `json:"-"`
+}
+
+// Owned are the addresses that the address book ties to the entry: Addresses and Proven.
+func (e *Entry) Owned() []Address {
+	return slices.Concat(e.Addresses, e.Proven)
 }
 
 // UserCertificate is one certificate of an entry and where it was found.
@@ -77,4 +85,6 @@ type Sighting struct {
 	// Claimed reports that the address which was looked up is only among Entry.Claimed: a certificate names it, the
 	// directory does not list it.
 	Claimed bool
+	// Members are those of a group, as far as they are known; nil when they were never asked for.
+	Members *Members
 }

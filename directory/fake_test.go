@@ -33,6 +33,8 @@ type person struct {
 	record   directory.Record
 	unlisted []directory.Address
 	gone     bool
+	members  []directory.Address // of a group
+	hidden   error               // what a group answers instead of its members
 }
 
 func (b *book) Name() string { return "book" }

@@ -132,6 +132,8 @@ type state struct {
 	Source  string    `json:"source"`
 	// Full asks every leaf, also empty ones that are not due.
 	Full bool `json:"full,omitempty"`
+	// KnownOnly is a run over known addresses.
+	KnownOnly bool `json:"knownOnly,omitempty"`
 	// Cursor is the last leaf that is done; the walk goes in byte order.
 	Cursor string `json:"cursor"`
 	// Applying: the walk is over and the guard let the losses pass.

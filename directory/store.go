@@ -31,6 +31,13 @@ type Tx interface {
 	// Sweep removes what no entry refers to any more.
 	Sweep() error
 
+	// Members returns those of a group; nil when they were never stored.
+	Members(group Address) (*Members, error)
+	// PutMembers stores the members of a group, an entry of the store. They go with the entry.
+	PutMembers(group Address, m Members) error
+	// Groups returns the primary addresses of all entries of KindGroup, in order.
+	Groups() ([]Address, error)
+
 	// PutLoss holds back a change that would lose something, until the run is complete; at most one per entry.
 	PutLoss(Loss) error
 	// Losses calls f for up to limit losses, in order of their primary address.

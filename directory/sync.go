@@ -17,6 +17,11 @@ type Sync struct {
 	Store  Store
 	// RequestsPerSecond bounds the load on the server; zero means no bound.
 	RequestsPerSecond float64
+	// KnownOnly asks for known addresses alone, one by one, in place of walking the whole address book: those of the store,
+	// those asked for in the last MemoryOfQuestions, the members of groups, and Addresses. The source must be a Resolver.
+	KnownOnly bool
+	// Addresses are always known.
+	Addresses []Address
 	// MaxRemovals is the share of entries (0 to 1) that one run may lose. When more are missing, or more would lose their
 	// last usable certificate, the run removes nothing: see Guarded. One entry may always go. Zero means 0.2.
 	MaxRemovals float64
@@ -41,7 +46,7 @@ const (
 	maxPause = 5 * time.Minute
 )
 
-// Run enumerates the source and applies the differences. It resumes an interrupted run of the same source, unless full is
+// Run enumerates the source, asks for the members of groups, and applies the differences. It resumes an interrupted run of the same source, unless full is
 // set: then it starts anew and asks every part of the address book, also those known to be empty.
 //
 // What is found is stored at once. What is lost (an entry that is no longer there, an entry without the usable
@@ -53,7 +58,10 @@ func (s *Sync) Run(ctx context.Context, full bool) (Report, error) {
 	if err != nil {
 		return Report{Outcome: Failed}, err
 	}
-	err = r.walk(ctx)
+	err = r.enumerate(ctx)
+	if err == nil {
+		err = r.expand(ctx)
+	}
 	if err == nil {
 		err = r.finish(ctx)
 	}
@@ -97,7 +105,7 @@ func (s *Sync) begin(full bool) (*run, error) {
 		if r.resumable(full) {
 			return nil
 		}
-		r.state = &state{Number: r.history.Number + 1, Started: r.began, Source: s.Source.Name(), Full: full}
+		r.state = &state{Number: r.history.Number + 1, Started: r.began, Source: s.Source.Name(), Full: full, KnownOnly: s.KnownOnly}
 		r.state.Report = Report{Started: r.began}
 		if err := tx.ClearLosses(); err != nil {
 			return err
@@ -116,7 +124,18 @@ func (r *run) resumable(full bool) bool {
 		within = 48 * time.Hour
 	}
 	st := r.state
-	return st != nil && (!full || st.Full) && st.Source == r.sync.Source.Name() && r.began.Sub(st.Started) < within && !st.Started.After(r.began)
+	return st != nil && (!full || st.Full) && st.KnownOnly == r.sync.KnownOnly && st.Source == r.sync.Source.Name() && r.began.Sub(st.Started) < within && !st.Started.After(r.began)
+}
+
+// enumerate asks for everybody: by prefixes, or one by one.
+func (r *run) enumerate(ctx context.Context) error {
+	if r.state.Applying {
+		return nil
+	}
+	if r.sync.KnownOnly {
+		return r.refresh(ctx)
+	}
+	return r.walk(ctx)
 }
 
 // conclude writes the history and makes the report.

@@ -44,9 +44,6 @@ const (
 
 // walk asks every leaf that is due, in byte order.
 func (r *run) walk(ctx context.Context) error {
-	if r.state.Applying {
-		return nil
-	}
 	r.resumed = r.state.Cursor != ""
 	_, err := r.branch(ctx, "", nil, 0, 1)
 	return err
@@ -251,24 +248,37 @@ func (r *run) save(tx Tx) error {
 
 // ask puts one question to the source, again if its error may pass.
 func (r *run) ask(ctx context.Context, prefix string, certificates bool) (Answer, error) {
+	var answer Answer
+	err := r.retry(ctx, func() (err error) {
+		answer, err = r.sync.Source.Search(ctx, prefix, certificates)
+		return err
+	})
+	if err != nil {
+		return Answer{}, fmt.Errorf("search the address book for addresses with %q: %w", prefix, err)
+	}
+	r.note(prefix, answer.Records)
+	return answer, nil
+}
+
+// retry asks a question as often as it makes sense, each time when the rate allows.
+func (r *run) retry(ctx context.Context, question func() error) error {
 	r.pause.Reset()
 	for try := 1; ; try++ {
 		if err := r.permit(ctx); err != nil {
-			return Answer{}, err
+			return err
 		}
-		answer, err := r.sync.Source.Search(ctx, prefix, certificates)
+		err := question()
 		r.state.Report.Requests++
 		if err == nil {
-			r.note(prefix, answer)
-			return answer, nil
+			return nil
 		}
 		wait, again := r.again(ctx, err, try)
 		if !again {
-			return Answer{}, fmt.Errorf("search the address book for addresses with %q: %w", prefix, err)
+			return err
 		}
-		r.sync.log().Warn("search is tried again", "prefix", prefix, "try", try, "wait", wait, "error", err)
+		r.sync.log().Warn("a question is asked again", "try", try, "wait", wait, "error", err)
 		if err := sleep(ctx, wait); err != nil {
-			return Answer{}, err
+			return err
 		}
 	}
 }
@@ -313,9 +323,9 @@ func (r *run) permit(ctx context.Context) error {
 }
 
 // note counts an answer and reports progress.
-func (r *run) note(prefix string, answer Answer) {
-	r.state.Report.Records += len(answer.Records)
-	for _, rec := range answer.Records {
+func (r *run) note(prefix string, records []Record) {
+	r.state.Report.Records += len(records)
+	for _, rec := range records {
 		r.seen[rec.Primary] = struct{}{}
 	}
 	if r.sync.Progress == nil {

@@ -1,0 +1,245 @@
+package directory
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// MemoryOfQuestions is how long an address that somebody asked for is kept fresh, when only known addresses are.
+const MemoryOfQuestions = 90 * 24 * time.Hour
+
+// maxQuestions bounds the addresses that are remembered because they were asked for.
+const maxQuestions = 20_000
+
+// Question is what is remembered of an exact look-up.
+type Question struct {
+	Asked time.Time `json:"asked"`
+	// Found is whether the server knew the address.
+	Found bool `json:"found"`
+	// Wanted is when a person or program, not a schedule, last asked.
+	Wanted time.Time `json:"wanted,omitzero"`
+}
+
+const questionKey = "asked/"
+
+// LastQuestion returns what is remembered of the last exact look-up of an address; zero when there was none.
+func LastQuestion(tx Tx, address Address) (q Question, err error) {
+	b, err := tx.State(questionKey + string(address))
+	if err != nil || b == nil {
+		return q, err
+	}
+	if err := json.Unmarshal(b, &q); err != nil {
+		return q, fmt.Errorf("read the last question about %s: %w", address, err)
+	}
+	return q, nil
+}
+
+func (q Question) save(tx Tx, address Address) error {
+	b, err := json.Marshal(q)
+	if err != nil {
+		return err
+	}
+	return tx.SetState(questionKey+string(address), b)
+}
+
+// ErrNoResolver reports a source that cannot be asked for one address.
+var ErrNoResolver = errors.New("this source cannot be asked for a single address")
+
+// Ask puts one exact question to the source, without retries, and stores what it found: entries, and that the address is
+// theirs when the server does not list it. An entry that loses its usable certificate by it is left to the next run. It
+// may be called while Run is under way.
+func (s *Sync) Ask(ctx context.Context, address Address) (found bool, err error) {
+	source, ok := s.Source.(Resolver)
+	if !ok {
+		return false, ErrNoResolver
+	}
+	resolution, err := source.Resolve(ctx, address)
+	if err != nil {
+		return false, fmt.Errorf("ask for %s: %w", address, err)
+	}
+	now := s.now()
+	r := &run{sync: s, state: &state{Started: now}}
+	err = s.Store.Update(func(tx Tx) error {
+		for _, rec := range resolution.Records {
+			if err := r.take(tx, rec, address, resolution.Unlisted, now); err != nil {
+				return err
+			}
+		}
+		return Question{Asked: now, Found: len(resolution.Records) > 0, Wanted: now}.save(tx, address)
+	})
+	return len(resolution.Records) > 0, err
+}
+
+// take stores a record that was found by an address.
+func (r *run) take(tx Tx, rec Record, address Address, unlisted bool, now time.Time) error {
+	known, missing, err := tx.Digest(rec.Primary)
+	if err != nil && !errors.Is(err, ErrNoEntry) {
+		return err
+	}
+	if err != nil || missing || known != digest(rec) {
+		if err := r.put(tx, rec, now); err != nil {
+			return err
+		}
+	}
+	if !unlisted {
+		return nil
+	}
+	entry, err := tx.Entry(rec.Primary)
+	if err != nil || slices.Contains(entry.Owned(), address) || len(entry.Proven) >= maxAddresses {
+		return err
+	}
+	entry.Proven = append(entry.Proven, address)
+	slices.Sort(entry.Proven)
+	return tx.PutEntry(entry)
+}
+
+// refresh asks for every known address, the one that waits longest first.
+func (r *run) refresh(ctx context.Context) error {
+	source, ok := r.sync.Source.(Resolver)
+	if !ok {
+		return ErrNoResolver
+	}
+	due, err := r.known()
+	if err != nil {
+		return fmt.Errorf("list the known addresses: %w", err)
+	}
+	for i, k := range due {
+		r.fraction = float64(i) / float64(len(due))
+		if err := r.refreshOne(ctx, source, k); err != nil {
+			return fmt.Errorf("ask for %s: %w", k.address, err)
+		}
+	}
+	return nil
+}
+
+// known is an address to be asked for, and what is remembered of the last time.
+type known struct {
+	address Address
+	last    Question
+}
+
+// known lists what this run has to ask for and has not asked for yet.
+func (r *run) known() (due []known, err error) {
+	err = r.sync.Store.View(func(tx Tx) error {
+		all, err := r.knownAddresses(tx)
+		if err != nil {
+			return err
+		}
+		for a := range all {
+			q, err := LastQuestion(tx, a)
+			if err != nil {
+				return err
+			}
+			if q.Asked.Before(r.state.Started) {
+				due = append(due, known{a, q})
+			}
+		}
+		return nil
+	})
+	slices.SortFunc(due, func(a, b known) int {
+		return cmp.Or(a.last.Asked.Compare(b.last.Asked), cmp.Compare(a.address, b.address))
+	})
+	return due, err
+}
+
+func (r *run) knownAddresses(tx Tx) (map[Address]bool, error) {
+	all := map[Address]bool{}
+	for _, a := range r.sync.Addresses {
+		all[a] = true
+	}
+	primaries, err := tx.Primaries("")
+	if err != nil {
+		return nil, err
+	}
+	for _, a := range primaries {
+		all[a] = true
+	}
+	groups, err := tx.Groups()
+	if err != nil {
+		return nil, err
+	}
+	for _, g := range groups {
+		m, err := tx.Members(g)
+		if err != nil {
+			return nil, err
+		}
+		for i := 0; m != nil && i < len(m.Members); i++ {
+			if a := m.Members[i].Address; a != "" {
+				all[a] = true
+			}
+		}
+	}
+	since := r.state.Started.Add(-MemoryOfQuestions)
+	n := 0
+	err = tx.States(questionKey, func(key string, value []byte) error {
+		var q Question
+		if n++; n > maxQuestions || json.Unmarshal(value, &q) != nil {
+			return nil
+		}
+		if q.Wanted.After(since) {
+			all[Address(strings.TrimPrefix(key, questionKey))] = true
+		}
+		return nil
+	})
+	return all, err
+}
+
+// refreshOne asks for one known address. An entry at home there that is not found is lost, as in a walk.
+func (r *run) refreshOne(ctx context.Context, source Resolver, k known) error {
+	var resolution Resolution
+	err := r.retry(ctx, func() (err error) {
+		resolution, err = source.Resolve(ctx, k.address)
+		return err
+	})
+	refused := errors.Is(err, ErrInvalidName)
+	if err != nil && !refused {
+		return err
+	}
+	r.note(string(k.address), resolution.Records)
+	now := r.sync.now()
+	return r.sync.Store.Update(func(tx Tx) error {
+		home := false
+		for _, rec := range resolution.Records {
+			home = home || rec.Primary == k.address
+			if err := r.take(tx, rec, k.address, resolution.Unlisted, now); err != nil {
+				return err
+			}
+		}
+		if !home && !refused {
+			if _, _, err := tx.Digest(k.address); err == nil {
+				if err := tx.PutLoss(Loss{Primary: k.address}); err != nil {
+					return err
+				}
+			}
+		}
+		k.last.Asked, k.last.Found = now, len(resolution.Records) > 0
+		if err := k.last.save(tx, k.address); err != nil {
+			return err
+		}
+		return r.state.save(tx)
+	})
+}
+
+// forget removes what is remembered of questions that nobody needs any more.
+func forget(tx Tx, now time.Time) error {
+	var old []string
+	n := 0
+	err := tx.States(questionKey, func(key string, value []byte) error {
+		var q Question
+		n++
+		if json.Unmarshal(value, &q) != nil || n > maxQuestions || now.Sub(q.Asked) > MemoryOfQuestions && now.Sub(q.Wanted) > MemoryOfQuestions {
+			old = append(old, key)
+		}
+		return nil
+	})
+	for _, key := range old {
+		err = errors.Join(err, tx.SetState(key, nil))
+	}
+	return err
+}
