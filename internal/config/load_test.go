@@ -263,6 +263,67 @@ func TestLoadFiles(t *testing.T) {
 	}
 }
 
+// everything has every key of the file's documentation, with values that this version refuses where it has to.
+const everything = `
+[exchange]
+protocol  = "ews"
+url       = "https://mail.example.com/EWS/Exchange.asmx"
+ca_file   = "/etc/galsyncd/exchange-ca.pem"
+[exchange.auth]
+method        = "ntlm"
+username      = 'EXAMPLE\svc-galsync'
+password_file = "exchange-password"
+[sync]
+schedule  = "30 2 * * *"
+jitter    = "2h"
+full_gal  = true
+contacts  = false
+addresses = ["team@example.com"]
+max_removals = "20%"
+requests_per_second = 5
+online_on_miss = false
+online_timeout = "1.5s"
+[cache]
+dir = "/var/lib/galsyncd"
+warn_after = "7d"
+refuse_after = "90d"
+[keyring]
+dir = "~/.local/share/galsyncd"
+[upstream]
+socket = ""
+[socket]
+path  = "/run/galsyncd/galsyncd.sock"
+admins = ["root", "@galsyncd-admin"]
+[ldap]
+listen  = []
+base_dn = "ou=people,dc=galsyncd"
+[trust]
+anchors    = ["/etc/galsyncd/ca.d/*.pem"]
+gal        = "chain"
+revocation = "crl"
+revocation_required = false
+[encryption]
+cipher     = "auto"
+[sendmail]
+command = ["/usr/sbin/sendmail", "-i"]
+[limits]
+max_message = "100MB"
+concurrent_per_user = 8
+[metrics]
+listen = ""
+`
+
+func TestEveryKeyIsKnown(t *testing.T) {
+	setHome(t)
+	for _, role := range []Role{RoleSystem, RoleUser} {
+		_, err := load(t, everything, role)
+		var ps Problems
+		if !errors.As(err, &ps) || len(ps) != 2 || ps[0].Key != "sync.addresses" || ps[1].Key != "trust.revocation" {
+			t.Errorf("%s: %v", role, err)
+		}
+	}
+}
+
 // FuzzLoad holds that no file makes the loader panic, and that what loads prints and loads again as the same.
 func FuzzLoad(f *testing.F) {
 	f.Add([]byte(minimal))

@@ -113,13 +113,25 @@ func syncDirectory(dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// guard turns a panic of bbolt, and a fault on the memory it maps (a file cut short by somebody else, a failing disk), into
-// ErrDamaged.
+// fault is a panic of bbolt, or a fault on the memory it maps (a file cut short by somebody else, a failing disk). It is
+// ErrDamaged. bbolt may hold its own locks afterwards, so that its database must not be touched again, not even closed.
+type fault struct{ cause any }
+
+func (f *fault) Error() string { return fmt.Sprintf("%v: %v", ErrDamaged, f.cause) }
+
+func (f *fault) Unwrap() error { return ErrDamaged }
+
+func isFault(err error) bool {
+	_, ok := errors.AsType[*fault](err)
+	return ok
+}
+
+// guard runs what calls bbolt and turns a panic or memory fault into a *fault.
 func guard(f func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("%w: %v", ErrDamaged, p)
+			err = &fault{p}
 		}
 	}()
 	return f()

@@ -73,7 +73,7 @@ type Keyring struct {
 	mu     sync.Mutex
 	db     *bbolt.DB // nil after Close
 	file   *os.File  // db's
-	broken error     // the first damage met since Open: nothing is written after it
+	broken error     // the first damage met since Open: nothing is written after it, and nothing read after a fault
 	master []byte    // nil when locked
 	until  time.Time
 	timer  *time.Timer // wipes master at until
@@ -122,19 +122,23 @@ func (k *Keyring) open(timeout time.Duration) error {
 		return k.db.View(func(tx *bbolt.Tx) error { return verifyRecords(tx) })
 	})
 	if err != nil {
-		k.discard()
+		_ = k.close(isFault(err))
 	}
 	return err
 }
 
-// discard lets go of a file that could not be opened, whatever state bbolt is in.
-func (k *Keyring) discard() {
-	if k.db != nil {
-		_ = guard(k.db.Close)
+// close closes the file, and bbolt's database unless it must not be touched.
+func (k *Keyring) close(faulty bool) error {
+	db, f := k.db, k.file
+	k.db = nil
+	var err error
+	if db != nil && !faulty {
+		err = guard(db.Close)
 	}
-	if k.file != nil {
-		k.file.Close() // releases the lock; closed before in the usual case
+	if f != nil {
+		f.Close() // bbolt has done so in the usual case; else this lets go of the lock
 	}
+	return err
 }
 
 // Close locks the keyring and closes its file.
@@ -145,9 +149,7 @@ func (k *Keyring) Close() error {
 	if k.db == nil {
 		return nil
 	}
-	db := k.db
-	k.db = nil
-	return guard(db.Close)
+	return k.close(isFault(k.broken))
 }
 
 // Check reads the file again and verifies its structure and every record; when the keyring is unlocked also that every

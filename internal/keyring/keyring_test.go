@@ -56,19 +56,27 @@ func unlock(t testing.TB, k *Keyring) {
 // pemOf makes a key and certificate of one address.
 func pemOf(t testing.TB, ca *testca.CA, address string) []byte {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	text, err := makePEM(ca, address)
 	if err != nil {
 		t.Fatal(err)
+	}
+	return text
+}
+
+func makePEM(ca *testca.CA, address string) ([]byte, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, err
 	}
 	leaf, err := ca.Leaf(testca.Options{Addresses: []string{address}, Key: key})
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	text, err := leaf.KeyPEM()
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
-	return bytes.Join([][]byte{text, testca.CertificatePEM(leaf.Certificate), testca.CertificatePEM(ca.Certificate)}, nil)
+	return bytes.Join([][]byte{text, testca.CertificatePEM(leaf.Certificate), testca.CertificatePEM(ca.Certificate)}, nil), nil
 }
 
 func newCA(t testing.TB) *testca.CA {
@@ -199,7 +207,7 @@ func TestUnlockEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := reopen(t, path)
 		unlock(t, k)
-		master := k.master
+		master := masterOf(k)
 		time.Sleep(time.Hour - time.Second)
 		if on, until := k.Unlocked(); !on || !until.Equal(time.Now().Round(0).Add(time.Second)) {
 			t.Errorf("unlocked %v until %v", on, until)
@@ -211,13 +219,13 @@ func TestUnlockEnds(t *testing.T) {
 		if on, _ := k.Unlocked(); !on {
 			t.Error("the first timer ended the second unlock")
 		}
-		if !bytes.Equal(master, make([]byte, keySize)) {
+		if !wiped(k, master) {
 			t.Error("the first copy of the master key was not wiped")
 		}
-		master = k.master
+		master = masterOf(k)
 		time.Sleep(time.Hour)
 		synctest.Wait()
-		if !bytes.Equal(master, make([]byte, keySize)) {
+		if !wiped(k, master) {
 			t.Error("the master key was not wiped when its time was over")
 		}
 		if on, _ := k.Unlocked(); on {
@@ -239,6 +247,18 @@ func TestUnlockEnds(t *testing.T) {
 	if _, err := k.Identities(); !errors.Is(err, ErrLocked) || k.master != nil {
 		t.Errorf("after an hour of sleep: %v", err)
 	}
+}
+
+func masterOf(k *Keyring) []byte {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.master
+}
+
+func wiped(k *Keyring, key []byte) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return bytes.Equal(key, make([]byte, keySize))
 }
 
 func TestWrongPassphrasesAreSlow(t *testing.T) {
@@ -480,7 +500,7 @@ func TestDamage(t *testing.T) {
 		seed = seed*6364136223846793005 + 1442695040888963407
 		return int(seed >> 33 % uint64(n))
 	}
-	flips, cuts, errorsSeen, reads := 1000, 100, 0, 0
+	flips, cuts, errorsSeen, reads := 400, 100, 0, 0
 	for i := range flips + cuts {
 		data := bytes.Clone(good)
 		if i < flips {
@@ -621,8 +641,12 @@ func FuzzPages(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	f.Add(data[:min(len(data), 16<<10)])
+	if err := verifyBolt(data); err != nil {
+		f.Fatalf("a good file of %d bytes: %v", len(data), err)
+	}
+	f.Add(data)
 	f.Fuzz(func(t *testing.T, data []byte) {
+		data = withHeadChecksums(data)
 		if verifyBolt(data) != nil {
 			return
 		}

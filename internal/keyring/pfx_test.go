@@ -145,7 +145,7 @@ func TestEncodings(t *testing.T) {
 	}
 }
 
-// TestIterationsAreCountedFirst asks for work that would take hours; the answer has to come at once.
+// TestIterationsAreCountedFirst holds that every place with an iteration count is seen, and that too much is refused.
 func TestIterationsAreCountedFirst(t *testing.T) {
 	pfx := encodePFX(t, pkcs12.Modern2026.WithIterations(3000), "secret")
 	legacy := encodePFX(t, pkcs12.LegacyDES.WithIterations(3000), "secret")
@@ -164,7 +164,6 @@ func TestIterationsAreCountedFirst(t *testing.T) {
 			for range i + 1 {
 				at += bytes.Index(changed[at:], count) + 1
 			}
-			// 32767 is allowed, so the work is done and the file found to be changed.
 			copy(changed[at-1:], huge)
 			f, err := walkPFX(changed)
 			if err != nil {
@@ -182,6 +181,11 @@ func TestIterationsAreCountedFirst(t *testing.T) {
 			}
 		}
 	}
+	slow := encodePFX(t, pkcs12.Modern2023.WithIterations(70000), "secret")
+	slow = bytes.ReplaceAll(slow, []byte{2, 3, 0x01, 0x11, 0x70}, []byte{2, 3, 0x7F, 0xFF, 0xFF})
+	if _, err := parsePFX(slow, "secret"); err == nil || !strings.Contains(err.Error(), "above 2000000") {
+		t.Errorf("8 million iterations: %v", err)
+	}
 	for n, want := range map[int64]bool{1: true, maxIterations: true, maxIterations + 1: false, 1 << 62: false, 0: false, -5: false} {
 		if _, err := iterations(big.NewInt(n), nil); (err == nil) != want {
 			t.Errorf("%d iterations: %v", n, err)
@@ -197,7 +201,7 @@ func TestIterationsAreCountedFirst(t *testing.T) {
 	}
 }
 
-// hiddenKey makes a file whose encrypted safe holds a key bag with an iteration count that nobody can see from outside.
+// TestKeyBagsInEncryptedSafesAreNotOpened hides a key bag, whose iterations nobody can count from outside.
 func TestKeyBagsInEncryptedSafesAreNotOpened(t *testing.T) {
 	leaf, _ := person(t, "alice")
 	pfx, err := pkcs12.Modern2023.Encode(leaf.Key, leaf.Certificate, nil, "secret")
@@ -208,7 +212,6 @@ func TestKeyBagsInEncryptedSafesAreNotOpened(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// A safe that is encrypted as key bags are: go-pkcs12 cannot make one, openssl's PBES2 key bag holds the same.
 	f.safes = []pfxSafe{{info: encryptedSafe(t, f.keys[0].bag, "secret"), work: 1}}
 	f.certs = [][]byte{certificateBag(leaf.Certificate)}
 	if _, _, err := f.decrypt("secret"); err == nil || !strings.Contains(err.Error(), "exactly one key bag") {

@@ -67,6 +67,9 @@ func (k *Keyring) view(what string, f func(*bbolt.Tx) error) error {
 	if k.db == nil {
 		return ErrClosed
 	}
+	if isFault(k.broken) {
+		return k.broken
+	}
 	return k.check(what, guard(func() error { return k.db.View(f) }))
 }
 
@@ -89,7 +92,7 @@ func (k *Keyring) updateLocked(what string, f func(*bbolt.Tx) error) error {
 
 // check remembers damage and says what was attempted.
 func (k *Keyring) check(what string, err error) error {
-	if errors.Is(err, ErrDamaged) && k.broken == nil {
+	if errors.Is(err, ErrDamaged) && (k.broken == nil || isFault(err)) {
 		k.broken = fmt.Errorf("%s: keyring %s: %w", what, k.path, err)
 	}
 	if err != nil {
