@@ -41,7 +41,8 @@ const (
 )
 
 var (
-	// ErrNotRunning is wrapped by errors that mean that no daemon answers on the socket.
+	// ErrNotRunning is wrapped by errors that mean that no daemon answers on the socket. They have a method Hint() string
+	// that says how to start one.
 	ErrNotRunning = errors.New("galsyncd is not running")
 	// ErrUntrustedServer is wrapped by errors that mean that the socket belongs to somebody who has no business to run a
 	// galsyncd for this user. Nothing was sent.
@@ -133,12 +134,32 @@ func (c *Client) dialError(err error) error {
 	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
-		return fmt.Errorf("connect to %s: %w (%w); start it with: systemctl --user start galsyncd, or: sudo systemctl start galsyncd",
-			c.socket, ErrNotRunning, err)
+		return &notRunning{c.socket, err}
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("connect to %s: %w; this socket is another user's", c.socket, err)
 	}
 	return fmt.Errorf("connect to %s: %w", c.socket, err)
+}
+
+// notRunning is ErrNotRunning for one socket.
+type notRunning struct {
+	socket string
+	err    error
+}
+
+func (n *notRunning) Error() string {
+	cause := n.err
+	if call, ok := errors.AsType[*os.SyscallError](cause); ok {
+		cause = call.Err
+	}
+	return fmt.Sprintf("connect to %s: %v (%v)", n.socket, ErrNotRunning, cause)
+}
+
+func (n *notRunning) Unwrap() []error { return []error{ErrNotRunning, n.err} }
+
+// Hint says what to do.
+func (*notRunning) Hint() string {
+	return "start it: systemctl --user start galsyncd, or sudo systemctl start galsyncd"
 }
 
 // authenticate accepts a server that is run by this user, by root or by the user of the system's daemon.

@@ -145,7 +145,12 @@ func TestTrustedServers(t *testing.T) {
 func TestNotRunning(t *testing.T) {
 	path := socketPath(t)
 	c := &Client{Socket: path}
-	if _, err := c.Status(t.Context()); !errors.Is(err, ErrNotRunning) || !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "systemctl") {
+	_, err := c.Status(t.Context())
+	hint, ok := errors.AsType[interface {
+		error
+		Hint() string
+	}](err)
+	if !errors.Is(err, ErrNotRunning) || !errors.Is(err, fs.ErrNotExist) || !ok || !strings.Contains(hint.Hint(), "systemctl") {
 		t.Errorf("no socket: %v", err)
 	}
 	l, err := net.Listen("unix", path)

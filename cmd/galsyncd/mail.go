@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -67,7 +68,7 @@ func (a *app) runEncrypt(ctx context.Context, args, to []string, bccDir string, 
 				if bccDir == "" {
 					return &exitError{status: exitUsage, err: errors.New("the mail has Bcc recipients, who need copies of their own"), hint: "give a folder for them with --bcc-dir"}
 				}
-				if w, err = files.create(filepath.Join(bccDir, copy.Recipients[0]+".eml")); err != nil {
+				if w, err = files.createIn(bccDir, copy.Recipients[0]+".eml"); err != nil {
 					return err
 				}
 			}
@@ -149,7 +150,7 @@ func (a *app) input(args []string) (io.ReadCloser, int64, error) {
 	}
 	info, err := f.Stat()
 	if err == nil && info.IsDir() {
-		err = fmt.Errorf("read the mail: %s is a folder", args[0])
+		err = &exitError{status: exitData, err: fmt.Errorf("read the mail: %s is a folder", args[0])}
 	}
 	if err != nil {
 		f.Close()
@@ -170,41 +171,84 @@ func (a *app) output(args []string, files *outputs) (io.Writer, error) {
 }
 
 // outputs are files that appear under their names together, when all of them are complete, or not at all.
-type outputs struct{ files []*outputFile }
+type outputs struct {
+	files   []*outputFile
+	devices []*os.File
+}
 
 type outputFile struct {
 	*os.File
 	name string
 }
 
-// create begins a file for this user alone. An existing file stays as it is until keep.
+// create begins a file for this user alone. An existing file stays as it is until keep; the target of a link is meant,
+// and what is no regular file, such as a device, is written to as it is.
 func (o *outputs) create(name string) (io.Writer, error) {
+	if target, err := filepath.EvalSymlinks(name); err == nil {
+		name = target
+	}
+	if info, err := os.Stat(name); err == nil && !info.Mode().IsRegular() {
+		return o.open(name)
+	}
 	dir, base := filepath.Split(name)
+	return o.createIn(dir, base)
+}
+
+// createIn is create for a name that must not lead out of dir.
+func (o *outputs) createIn(dir, base string) (io.Writer, error) {
+	name := filepath.Join(dir, base)
 	if dir == "" {
 		dir = "."
 	}
-	if strings.ContainsAny(base, "/\x00") || base == "" {
-		return nil, fmt.Errorf("write %s: not a file name", name)
+	if strings.ContainsAny(base, "/\x00") || base == "" || base == "." || base == ".." {
+		return nil, &exitError{status: exitData, err: fmt.Errorf("write %q into %s: not a file name", base, dir)}
 	}
 	f, err := os.CreateTemp(dir, "."+base+".*")
 	if err != nil {
-		return nil, fmt.Errorf("write %s: %w", name, errors.Unwrap(err))
+		return nil, writeError(name, err)
 	}
 	o.files = append(o.files, &outputFile{f, name})
 	return f, nil
 }
 
+// open opens a device, a pipe or the like.
+func (o *outputs) open(name string) (io.Writer, error) {
+	f, err := os.OpenFile(name, os.O_WRONLY, 0)
+	if err != nil {
+		return nil, writeError(name, err)
+	}
+	o.devices = append(o.devices, f)
+	return f, nil
+}
+
+// writeError names the file that the user named rather than the temporary one.
+func writeError(name string, err error) error {
+	switch e := err.(type) {
+	case *os.PathError:
+		err = e.Err
+	case *os.LinkError:
+		err = e.Err
+	}
+	return fmt.Errorf("write %s: %w", name, err)
+}
+
 // keep gives all files their names.
 func (o *outputs) keep() error {
 	for _, f := range o.files {
-		if err := errors.Join(f.Sync(), f.Close()); err != nil {
-			return fmt.Errorf("write %s: %w", f.name, err)
+		if err := cmp.Or(f.Sync(), f.Close()); err != nil {
+			return writeError(f.name, err)
 		}
 	}
+	for _, f := range o.devices {
+		if err := f.Close(); err != nil {
+			return writeError(f.Name(), err)
+		}
+	}
+	o.devices = nil
 	for i, f := range o.files {
 		if err := os.Rename(f.Name(), f.name); err != nil {
 			o.files = o.files[i:]
-			return fmt.Errorf("write %s: %w", f.name, errors.Unwrap(err))
+			return writeError(f.name, err)
 		}
 	}
 	o.files = nil
@@ -216,5 +260,8 @@ func (o *outputs) discard() {
 	for _, f := range o.files {
 		f.Close()
 		os.Remove(f.Name())
+	}
+	for _, f := range o.devices {
+		f.Close()
 	}
 }

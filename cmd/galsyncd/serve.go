@@ -125,7 +125,7 @@ func (a *app) runServe(ctx context.Context, user bool) error {
 	// Listen.
 	listener, err := service.Listen(cfg.Socket.Path, mode)
 	if err != nil {
-		return &exitError{status: exitNoService, err: err, hint: hintOf(err)}
+		return listenFailure(err)
 	}
 	stopped := make(chan error, 1)
 	var background sync.WaitGroup
@@ -149,6 +149,17 @@ func (a *app) runServe(ctx context.Context, user bool) error {
 	a.stop()
 	background.Wait()
 	return err
+}
+
+// listenFailure gives an error of the socket its exit status.
+func listenFailure(err error) error {
+	switch {
+	case errors.Is(err, service.ErrInUse):
+		return &exitError{status: exitTryAgain, err: err, hint: "one daemon is enough; galsyncd status asks it how it is"}
+	case errors.Is(err, os.ErrPermission):
+		return &exitError{status: exitNotAllowed, err: err, hint: "set socket.path to a path in a folder of this user"}
+	}
+	return &exitError{status: exitConfig, err: err, hint: hintOf(err)}
 }
 
 // broken closes its channel when the cache is found to be damaged at work.

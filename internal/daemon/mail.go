@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/x509"
 	"errors"
-	"fmt"
 	"io"
 
 	"github.com/galsyncd/galsyncd/cms"
@@ -63,7 +62,7 @@ func (e Encrypter) Encrypt(ctx context.Context, message io.Reader, o service.Enc
 		Blind: func(to mailaddr.Address) (io.Writer, error) { return place(true, to) },
 	}
 	if _, err := smime.Encrypt(ctx, message, out, &smime.EncryptOptions{Recipients: e, To: o.To}); err != nil {
-		return mailProblem("encrypt the mail", err)
+		return mailProblem(err)
 	}
 	for _, w := range opened {
 		if err := w.Close(); err != nil {
@@ -86,7 +85,7 @@ type Decrypter struct {
 func (d Decrypter) Decrypt(ctx context.Context, message io.Reader, begin func(service.Decrypted) (io.Writer, error)) error {
 	own, err := d.Keyring.Identities()
 	if err != nil {
-		return keyringProblem("decrypt the mail", err)
+		return keyringProblem("open the private keys", err)
 	}
 	identities := make([]cms.Identity, len(own))
 	for i, id := range own {
@@ -97,13 +96,14 @@ func (d Decrypter) Decrypt(ctx context.Context, message io.Reader, begin func(se
 		return begin(service.Decrypted{Protection: m.Protection.String(), Cipher: m.Cipher.String()})
 	}
 	if _, err := smime.Decrypt(ctx, message, open, opts); err != nil {
-		return mailProblem("decrypt the mail", err)
+		return mailProblem(err)
 	}
 	return nil
 }
 
-// mailProblem says what a caller may know about a mail that could not be worked on.
-func mailProblem(attempt string, err error) error {
+// mailProblem says what a caller may know about a mail that could not be worked on. What was attempted is the request
+// itself.
+func mailProblem(err error) error {
 	if refused, ok := errors.AsType[*smime.RecipientsError](err); ok {
 		var obstacles []service.Obstacle
 		for _, r := range refused.Refused {
@@ -113,7 +113,7 @@ func mailProblem(attempt string, err error) error {
 	}
 	for _, known := range mailErrors {
 		if errors.Is(err, known.err) {
-			return service.NewProblem(known.code, fmt.Sprintf("%s: %v", attempt, err), known.hint)
+			return service.NewProblem(known.code, err.Error(), known.hint)
 		}
 	}
 	return err

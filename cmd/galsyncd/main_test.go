@@ -1,0 +1,119 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// The program runs as a real child process: it is this test binary under its own name.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"galsyncd": main, "strangerd": stranger})
+}
+
+// TestScripts runs testdata/script: what users rely on, one script each. The commands that the scripts have on top of
+// testscript's own are in scriptCommands.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		WorkdirRoot:         socketRoot(t),
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Setup:               setUpScript,
+		Condition:           scriptCondition,
+		Cmds:                scriptCommands(),
+	})
+}
+
+func scriptCommands() map[string]func(*testscript.TestScript, bool, []string) {
+	commands := map[string]func(*world, bool, []string){
+		"exits":     cmdExits,     // exits STATUS [<INPUT] [@nobody] PROGRAM ARG...
+		"exchange":  cmdExchange,  // exchange start|again|stop [OPTION...]
+		"fault":     cmdFault,     // fault KIND [OPTION...] | fault clear
+		"people":    cmdPeople,    // people add|remove|recipe|hide|keep-share ...
+		"requests":  cmdRequests,  // requests COUNTER OP NUMBER | requests reset
+		"configure": cmdConfigure, // configure FILE [KEY=TOML...]
+		"daemon":    cmdDaemon,    // daemon start|stop|kill NAME [ARG...]
+		"json":      cmdJSON,      // json PATH OP VALUE, of the last standard output
+		"damage":    cmdDamage,    // damage flip|truncate|overwrite|schema FILE [NUMBER]
+		"mode":      cmdMode,      // mode FILE OCTAL
+		"holds":     cmdHolds,     // holds FOLDER [FILE...]
+		"readable":  cmdReadable,  // [!] readable MAIL NAME TEXT
+	}
+	out := map[string]func(*testscript.TestScript, bool, []string){}
+	for name, f := range commands {
+		out[name] = func(ts *testscript.TestScript, neg bool, args []string) {
+			w := ts.Value(worldKey{}).(*world)
+			w.TestScript = ts
+			f(w, neg, args)
+		}
+	}
+	return out
+}
+
+// socketRoot makes a folder for the scripts in which sockets may be, which is neither /tmp nor /var/tmp, with a short
+// name, and which other users can enter when root runs the tests.
+func socketRoot(t *testing.T) string {
+	home, _ := os.UserHomeDir()
+	candidates := []string{os.Getenv("XDG_RUNTIME_DIR"), home}
+	if os.Geteuid() == 0 {
+		candidates = []string{"/run", "/var/lib", home}
+	}
+	for _, parent := range candidates {
+		if parent == "" || strings.HasPrefix(parent+"/", "/tmp/") || strings.HasPrefix(parent+"/", "/var/tmp/") {
+			continue
+		}
+		root, err := os.MkdirTemp(parent, "galsyncd-test-")
+		if err != nil {
+			continue
+		}
+		t.Cleanup(func() {
+			if err := os.RemoveAll(root); err != nil {
+				t.Errorf("clean up: %v", err)
+			}
+		})
+		if err := os.Chmod(root, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		return root
+	}
+	t.Fatalf("no folder for sockets can be made in any of %q", candidates)
+	return ""
+}
+
+// scriptCondition knows "root", and "peer:NAME" for a program of others. With CI=true these must hold.
+func scriptCondition(name string) (bool, error) {
+	var ok bool
+	peer, isPeer := strings.CutPrefix(name, "peer:")
+	switch {
+	case isPeer:
+		_, err := exec.LookPath(peer)
+		ok = err == nil
+	case name == "root":
+		ok = os.Geteuid() == 0
+	default:
+		return false, fmt.Errorf("unknown condition %q", name)
+	}
+	if !ok && os.Getenv("CI") == "true" {
+		return false, fmt.Errorf("CI must have %s", name)
+	}
+	return ok, nil
+}
+
+
+// TestRunWithoutProcess holds that the program can be run without touching the process.
+func TestRunWithoutProcess(t *testing.T) {
+	var out, errs strings.Builder
+	if status := run(context.Background(), []string{"version"}, strings.NewReader(""), &out, &errs); status != 0 || !strings.HasPrefix(out.String(), "galsyncd ") || errs.String() != "" {
+		t.Errorf("version: status %d, output %q, talk %q", status, out.String(), errs.String())
+	}
+	out.Reset()
+	if status := run(context.Background(), []string{"lookup"}, strings.NewReader(""), &out, &errs); status != exitUsage || out.String() != "" {
+		t.Errorf("lookup without an address: status %d, output %q", status, out.String())
+	}
+}

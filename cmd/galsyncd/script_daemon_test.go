@@ -1,0 +1,134 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"slices"
+	"syscall"
+	"time"
+)
+
+// patience is how long a script waits for something that must happen.
+const patience = 60 * time.Second
+
+// daemonProcess is a galsyncd serve that runs.
+type daemonProcess struct {
+	cmd    *exec.Cmd
+	log    string
+	socket string
+	ended  chan struct{} // closed when the process is gone; err is set then
+	err    error
+}
+
+// cmdDaemon starts, stops and kills a daemon. Its log is NAME.log; "user" runs as serve --user on $USER_SOCKET, any
+// other name on $SOCKET.
+func cmdDaemon(w *world, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		w.Fatalf("usage: daemon start|stop|kill NAME [ARG...]")
+	}
+	name := args[1]
+	if args[0] == "start" {
+		w.startDaemon(name, args[2:])
+		return
+	}
+	d := w.daemons[name]
+	if d == nil {
+		w.Fatalf("no daemon %q was started", name)
+	}
+	delete(w.daemons, name)
+	switch args[0] {
+	case "stop":
+		w.Check(d.cmd.Process.Signal(syscall.SIGTERM))
+		w.await(d, "stop")
+		if d.err != nil {
+			w.Fatalf("the daemon ended with %v:\n%s", d.err, w.ReadFile(d.log))
+		}
+		if _, err := os.Lstat(d.socket); err == nil {
+			w.Fatalf("the daemon left its socket behind")
+		}
+	case "kill":
+		w.Check(d.cmd.Process.Kill())
+		w.await(d, "die")
+	default:
+		w.Fatalf("daemon %s: not one of start, stop, kill", args[0])
+	}
+	for _, complaint := range readAloud(w.ReadFile(d.log), 1) {
+		w.Fatalf("%s: %s", d.log, complaint)
+	}
+}
+
+func (w *world) startDaemon(name string, args []string) {
+	d := &daemonProcess{log: w.MkAbs(name + ".log"), socket: w.Getenv("SOCKET"), ended: make(chan struct{})}
+	if slices.Contains(args, "--user") {
+		d.socket = w.Getenv("USER_SOCKET")
+	}
+	log, err := os.Create(d.log)
+	w.Check(err)
+	defer log.Close()
+	d.cmd = w.command(false, "galsyncd", append([]string{"serve"}, args...)...)
+	d.cmd.Stdout, d.cmd.Stderr = log, log
+	w.Check(d.cmd.Start())
+	go func() {
+		d.err = d.cmd.Wait()
+		close(d.ended)
+	}()
+	w.daemons[name] = d
+	deadline := time.After(patience)
+	for {
+		if conn, err := net.Dial("unix", d.socket); err == nil {
+			conn.Close()
+			return
+		}
+		select {
+		case <-d.ended:
+			w.Fatalf("the daemon ended with %v:\n%s", d.err, w.ReadFile(d.log))
+		case <-deadline:
+			w.Fatalf("the daemon does not answer:\n%s", w.ReadFile(d.log))
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+}
+
+func (w *world) await(d *daemonProcess, what string) {
+	select {
+	case <-d.ended:
+	case <-time.After(patience):
+		w.Fatalf("the daemon does not %s:\n%s", what, w.ReadFile(d.log))
+	}
+}
+
+// stranger is a program that listens on the socket it is told and says what it was sent: a server that has no business
+// there. It ends when its standard input does.
+func stranger() {
+	l, err := net.Listen("unix", os.Args[1])
+	if err != nil {
+		fmt.Println("error:", err)
+		os.Exit(1)
+	}
+	fmt.Println("listening")
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer conn.Close()
+				b := make([]byte, 1<<16)
+				for {
+					n, err := conn.Read(b)
+					if n > 0 {
+						fmt.Printf("received %q\n", b[:n])
+					}
+					if err != nil {
+						return
+					}
+				}
+			}()
+		}
+	}()
+	b := make([]byte, 1)
+	os.Stdin.Read(b)
+}

@@ -1,0 +1,201 @@
+package main
+
+import (
+	"crypto/x509"
+	"encoding/pem"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/galsyncd/galsyncd/internal/exchangesim"
+)
+
+// password of the account of the stand-in, written to exchange-password.
+const password = "a password of the tests"
+
+// cmdExchange starts and stops the stand-in. Start writes exchange-ca.pem, exchange-password, smime-ca.pem, and
+// ids/NAME.crt and ids/NAME.key of the people at fixed addresses.
+func cmdExchange(w *world, neg bool, args []string) {
+	if neg || len(args) == 0 {
+		w.Fatalf("usage: exchange start|again|stop [OPTION...]")
+	}
+	switch args[0] {
+	case "start":
+		w.options = exchangeOptions(w, args[1:])
+	case "again":
+		w.options.Listen = strings.TrimPrefix(strings.TrimSuffix(w.exchange.URL(), exchangesim.Path), "https://")
+		w.options.Listen = strings.TrimPrefix(w.options.Listen, "http://")
+	case "stop":
+		w.Check(w.exchange.Close())
+		return
+	default:
+		w.Fatalf("exchange %s: not one of start, again, stop", args[0])
+	}
+	server, err := exchangesim.New(w.options)
+	w.Check(err)
+	w.Check(server.Start())
+	w.exchange, w.before = server, exchangesim.Requests{}
+	w.Setenv("EXCHANGE", server.URL())
+	w.writeCertificate("exchange-ca.pem", server.TLSCA())
+	w.writeCertificate("smime-ca.pem", server.SMIMECA())
+	w.Check(os.WriteFile(w.MkAbs("exchange-password"), []byte(password+"\n"), 0o600))
+	w.writeIdentities()
+}
+
+func exchangeOptions(w *world, args []string) exchangesim.Options {
+	o := exchangesim.Options{User: `CORP\svc-galsync`, Password: password}
+	f := flag.NewFlagSet("exchange start", flag.ContinueOnError)
+	f.SetOutput(io.Discard)
+	f.IntVar(&o.Entries, "entries", 0, "")
+	f.DurationVar(&o.Latency, "latency", 0, "")
+	f.BoolVar(&o.Plain, "plain", false, "")
+	f.BoolVar(&o.RequireChannelBinding, "require-channel-binding", false, "")
+	auth := f.String("auth", "none", "")
+	w.Check(f.Parse(args))
+	o.Seed, o.Auth = 1, exchangesim.Auth(*auth)
+	return o
+}
+
+func (w *world) writeCertificate(name string, c *x509.Certificate) {
+	w.Check(os.WriteFile(w.MkAbs(name), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw}), 0o644))
+}
+
+func (w *world) writeIdentities() {
+	w.Check(os.MkdirAll(w.MkAbs("ids"), 0o755))
+	for name, address := range exchangesim.Identities() {
+		cert, key, err := w.exchange.Identity(address)
+		w.Check(err)
+		w.writeCertificate("ids/"+name+".crt", cert)
+		der, err := x509.MarshalPKCS8PrivateKey(key)
+		w.Check(err)
+		w.Check(os.WriteFile(w.MkAbs("ids/"+name+".key"), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600))
+	}
+}
+
+// cmdFault spoils the answers of the stand-in.
+func cmdFault(w *world, neg bool, args []string) {
+	if neg || len(args) == 0 {
+		w.Fatalf("usage: fault KIND [OPTION...] | fault clear")
+	}
+	if args[0] == "clear" {
+		w.exchange.ClearFaults()
+		return
+	}
+	kind, err := exchangesim.ParseFault(args[0])
+	w.Check(err)
+	fault := exchangesim.Fault{Kind: kind}
+	f := flag.NewFlagSet("fault", flag.ContinueOnError)
+	f.SetOutput(io.Discard)
+	f.IntVar(&fault.Skip, "skip", 0, "")
+	f.IntVar(&fault.Requests, "requests", 0, "")
+	f.DurationVar(&fault.RetryAfter, "retry-after", 0, "")
+	w.Check(f.Parse(args[1:]))
+	w.exchange.Fault(fault)
+}
+
+// cmdPeople changes the address book.
+func cmdPeople(w *world, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		w.Fatalf("usage: people add|remove|recipe|keep|hide ...")
+	}
+	d := w.exchange.Directory()
+	switch args[0] {
+	case "add": // ADDRESS NAME
+		given, surname, _ := strings.Cut(args[2], " ")
+		w.Check(d.Add(exchangesim.Person{Primary: args[1], DisplayName: args[2], GivenName: given, Surname: surname, Recipe: exchangesim.Usable}))
+	case "remove": // ADDRESS...
+		for _, address := range args[1:] {
+			w.Check(d.Remove(address))
+		}
+	case "recipe": // ADDRESS RECIPE
+		recipe, ok := map[string]exchangesim.Recipe{"none": exchangesim.None, "usable": exchangesim.Usable, "expired": exchangesim.Expired, "renewed": exchangesim.Renewed}[args[2]]
+		if !ok {
+			w.Fatalf("unknown recipe %q", args[2])
+		}
+		w.Check(d.SetRecipe(args[1], recipe))
+	case "keep": // NUMBER
+		n, err := strconv.Atoi(args[1])
+		w.Check(err)
+		for _, p := range d.People()[n:] {
+			w.Check(d.Remove(p.Primary))
+		}
+	case "hide": // SHARE
+		share, err := strconv.ParseFloat(args[1], 64)
+		w.Check(err)
+		d.HideCertificates(share)
+	default:
+		w.Fatalf("people %s: not known", args[0])
+	}
+}
+
+// cmdRequests compares how often the stand-in was asked since the last "requests reset".
+func cmdRequests(w *world, neg bool, args []string) {
+	now := w.exchange.Requests()
+	if len(args) == 1 && args[0] == "reset" {
+		w.before = now
+		return
+	}
+	if neg || len(args) != 3 {
+		w.Fatalf("usage: requests COUNTER OP NUMBER | requests reset")
+	}
+	counters := map[string]int64{"http": now.HTTP - w.before.HTTP, "unauthorized": now.Unauthorized - w.before.Unauthorized,
+		"resolve": now.ResolveNames - w.before.ResolveNames, "faults": now.Faults - w.before.Faults}
+	got, ok := counters[args[0]]
+	if !ok {
+		w.Fatalf("unknown counter %q", args[0])
+	}
+	w.compare(args[0], float64(got), args[1], args[2])
+}
+
+// compare wants "got OP want" to hold.
+func (w *world) compare(what string, got float64, op, text string) {
+	want, err := strconv.ParseFloat(text, 64)
+	w.Check(err)
+	ok, known := map[string]bool{"==": got == want, "!=": got != want, "<": got < want, "<=": got <= want, ">": got > want, ">=": got >= want}[op]
+	if !known {
+		w.Fatalf("unknown comparison %q", op)
+	}
+	if !ok {
+		w.Fatalf("%s is %s, not %s %s", what, strconv.FormatFloat(got, 'f', -1, 64), op, text)
+	}
+}
+
+// cmdConfigure writes a configuration for the stand-in; KEY=TOML changes or adds keys, KEY= leaves one out.
+func cmdConfigure(w *world, neg bool, args []string) {
+	if neg || len(args) == 0 {
+		w.Fatalf("usage: configure FILE [KEY=TOML...]")
+	}
+	quote := func(name string) string { return strconv.Quote(w.MkAbs(name)) }
+	keys := []string{"exchange.url", "exchange.ca_file", "exchange.auth.method", "sync.schedule", "sync.jitter", "sync.requests_per_second",
+		"cache.dir", "socket.path", "trust.anchors"}
+	values := map[string]string{
+		"exchange.url": strconv.Quote(w.Getenv("EXCHANGE")), "exchange.ca_file": quote("exchange-ca.pem"),
+		"exchange.auth.method": strconv.Quote(string(w.options.Auth)), "sync.schedule": `""`, "sync.jitter": `"0s"`,
+		"sync.requests_per_second": "1000", "cache.dir": quote("cache"), "socket.path": strconv.Quote(w.Getenv("SOCKET")),
+		"trust.anchors": "[" + quote("smime-ca.pem") + "]",
+	}
+	if w.options.Auth != exchangesim.AuthNone && w.options.Auth != "" {
+		keys = append(keys, "exchange.auth.username", "exchange.auth.password_file")
+		values["exchange.auth.username"], values["exchange.auth.password_file"] = "'"+w.options.User+"'", `"exchange-password"`
+	}
+	for _, arg := range args[1:] {
+		key, value, ok := strings.Cut(arg, "=")
+		if !ok {
+			w.Fatalf("%q is not KEY=TOML", arg)
+		}
+		if _, known := values[key]; !known {
+			keys = append(keys, key)
+		}
+		values[key] = value
+	}
+	var b strings.Builder
+	for _, key := range keys {
+		if values[key] != "" {
+			fmt.Fprintf(&b, "%s = %s\n", key, values[key])
+		}
+	}
+	w.Check(os.WriteFile(w.MkAbs(args[0]), []byte(b.String()), 0o644))
+}
