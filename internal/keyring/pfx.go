@@ -95,10 +95,10 @@ type pfxFile struct {
 	keys    []pfxKey  // the key bags of the plain safes
 	certs   [][]byte  // the certificate bags of the plain safes
 	safes   []pfxSafe // the encrypted safes
-	hasMAC  bool      //
-	macWork int       // iterations of the MAC
-	pdu     pfxPDU    // for the check of the MAC
-	content []byte    // what the MAC covers
+	hasMAC  bool
+	macWork int    // iterations of the MAC
+	pdu     pfxPDU // for the check of the MAC
+	content []byte // what the MAC covers
 }
 
 // pfxKey is a key bag, and the iterations that open it.
