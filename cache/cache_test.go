@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/crc32"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -137,6 +139,31 @@ func totals(t testing.TB, c *cache.Cache) (entries, certified int) {
 		t.Fatal(err)
 	}
 	return entries, certified
+}
+
+// The history is read once for each state of the file: every commit must show in the next look-up.
+func TestLookupFollowsHistory(t *testing.T) {
+	c := open(t, t.TempDir())
+	e := entry(1)
+	update(t, c, func(tx directory.Tx) error { return tx.PutEntry(e) })
+	for run := range 4 {
+		finished := epoch.Add(time.Duration(run) * 24 * time.Hour)
+		h := directory.History{Number: run, Finished: finished, Gaps: []string{fmt.Sprintf("gap%d", run)}}
+		update(t, c, func(tx directory.Tx) error {
+			b, err := json.Marshal(h)
+			return errors.Join(err, tx.SetState("walk/history", b))
+		})
+		for range 2 {
+			found, err := c.Lookup(t.Context(), e.Primary)
+			if err != nil || len(found) != 1 || !found[0].Seen.Equal(finished) {
+				t.Errorf("after run %d: %+v, %v; want an entry seen at %v", run, found, err, finished)
+			}
+			got, _, _, err := c.History(t.Context())
+			if err != nil || got.Number != run || !got.Finished.Equal(finished) || !slices.Equal(got.Gaps, h.Gaps) {
+				t.Errorf("after run %d: history %+v, %v", run, got, err)
+			}
+		}
+	}
 }
 
 func TestSearch(t *testing.T) {

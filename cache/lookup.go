@@ -23,7 +23,7 @@ const maxSightings = 16
 // certificate names it. None is not an error.
 func (c *Cache) Lookup(ctx context.Context, address directory.Address) (found []directory.Sighting, err error) {
 	err = c.view(ctx, func(tx *transaction) error {
-		history, err := directory.ReadHistory(tx)
+		history, err := c.history(tx)
 		if err != nil {
 			return err
 		}
@@ -182,10 +182,29 @@ func rank(e directory.Entry, text string) int {
 	return 3
 }
 
-// History returns what the cache remembers about earlier runs.
+// snapshotHistory is the history in the snapshot with this number.
+type snapshotHistory struct {
+	number  int
+	history directory.History
+}
+
+// history reads the history once for each state of the file: every look-up needs it. Snapshots with the same number show
+// the same state.
+func (c *Cache) history(tx *transaction) (directory.History, error) {
+	if known := c.known.Load(); known != nil && known.number == tx.tx.ID() {
+		return known.history, nil
+	}
+	h, err := directory.ReadHistory(tx)
+	if err == nil {
+		c.known.Store(&snapshotHistory{tx.tx.ID(), h})
+	}
+	return h, err
+}
+
+// History returns what the cache remembers about earlier runs. It must not be modified.
 func (c *Cache) History(ctx context.Context) (h directory.History, entries, certified int, err error) {
 	err = c.view(ctx, func(tx *transaction) error {
-		if h, err = directory.ReadHistory(tx); err != nil {
+		if h, err = c.history(tx); err != nil {
 			return err
 		}
 		entries, certified, err = tx.Totals()
@@ -206,7 +225,7 @@ func (c *Cache) Primaries(ctx context.Context) (all []directory.Address, err err
 // Each calls f for every entry, in order of primary address, in one snapshot. It stops at the first error of f.
 func (c *Cache) Each(ctx context.Context, f func(directory.Sighting) error) error {
 	return c.view(ctx, func(tx *transaction) error {
-		history, err := directory.ReadHistory(tx)
+		history, err := c.history(tx)
 		if err != nil {
 			return err
 		}
