@@ -107,9 +107,11 @@ type Report struct {
 	Requests int `json:"requests"`
 	// Duration is in seconds.
 	Duration float64 `json:"duration"`
-	Error    string  `json:"error,omitempty"`
-	Hint     string  `json:"hint,omitempty"`
-	Gaps     []Gap   `json:"gaps"`
+	// Code says why a failed run failed: "credential-refused", "no-usable-answer" or "stopped".
+	Code  string `json:"code,omitempty"`
+	Error string `json:"error,omitempty"`
+	Hint  string `json:"hint,omitempty"`
+	Gaps  []Gap  `json:"gaps"`
 }
 
 // Gap is a part of the directory that could not be read.
@@ -138,10 +140,12 @@ type Answer struct {
 	// Source is "gal", "contacts" or "installed".
 	Source      string       `json:"source,omitempty"`
 	Certificate *Certificate `json:"certificate,omitempty"`
-	Reasons     []string     `json:"reasons"`
-	Hints       []string     `json:"hints,omitempty"`
-	Warnings    []string     `json:"warnings,omitempty"`
-	Name        string       `json:"name,omitempty"`
+	// Members are the answers for the direct members of a group, which has no certificate of its own.
+	Members  []Answer `json:"members,omitempty"`
+	Reasons  []string `json:"reasons"`
+	Hints    []string `json:"hints,omitempty"`
+	Warnings []string `json:"warnings,omitempty"`
+	Name     string   `json:"name,omitempty"`
 	// Seen is when the server last confirmed the entry.
 	Seen time.Time `json:"seen,omitzero"`
 	// Explain lists every candidate, best first; only when asked for.
@@ -207,12 +211,35 @@ type Sighting struct {
 	Seen  time.Time `json:"seen"`
 	// Claimed reports that only a certificate names the address; the directory does not list it.
 	Claimed bool `json:"claimed,omitempty"`
+	// Members are those of a group; nil when they were never asked for.
+	Members *Members `json:"members,omitempty"`
+}
+
+// Members are the direct members of a group.
+type Members struct {
+	Members []Member `json:"members"`
+	// Truncated reports that these are not all; Unknown that the server says that it knows no such group.
+	Truncated bool `json:"truncated,omitempty"`
+	Unknown   bool `json:"unknown,omitempty"`
+	// Fetched is when the server said so.
+	Fetched time.Time `json:"fetched,omitzero"`
+}
+
+// Member is one member of a group.
+type Member struct {
+	// Address is empty for a member without a mail address.
+	Address string `json:"address"`
+	Name    string `json:"name,omitempty"`
+	// Kind is "group" for a group in the group.
+	Kind string `json:"kind"`
 }
 
 // Entry is an entry of the address book.
 type Entry struct {
-	Primary     string   `json:"primary"`
-	Addresses   []string `json:"addresses"`
+	Primary   string   `json:"primary"`
+	Addresses []string `json:"addresses"`
+	// Proven are addresses by which the server found the entry although it does not list them.
+	Proven      []string `json:"proven,omitempty"`
 	Claimed     []string `json:"claimed,omitempty"`
 	DisplayName string   `json:"displayName,omitempty"`
 	GivenName   string   `json:"givenName,omitempty"`

@@ -64,21 +64,22 @@ func (c *encryptedCopy) close() error {
 type copies []*encryptedCopy
 
 // makeCopies prepares all copies, asks for all outputs, and then writes the outer headers.
-func makeCopies(out Outputs, who *receivers, certs []*x509.Certificate, h header, opts *EncryptOptions) (copies, error) {
+func makeCopies(out Outputs, who *receivers, certs [][]*x509.Certificate, h header, opts *EncryptOptions) (copies, error) {
 	var all copies
 	main, blind := certs[:len(who.main)], certs[len(who.main):]
 	if len(main) > 0 {
 		if out.Main == nil {
 			return nil, errors.New("encrypt the main copy: no output given for it")
 		}
-		c, err := newCopy(main, opts)
+		together, owners := flatten(main)
+		c, err := newCopy(together, opts)
 		if err != nil {
-			return nil, fmt.Errorf("encrypt the main copy: %w", named(err, who))
+			return nil, fmt.Errorf("encrypt the main copy: %w", named(err, who, owners))
 		}
 		all = append(all, c)
 	}
 	for i := range blind {
-		c, err := newCopy(blind[i:i+1], opts)
+		c, err := newCopy(blind[i], opts)
 		if err != nil {
 			return nil, fmt.Errorf("encrypt the copy for %s: %w", who.blind[i], err)
 		}
@@ -116,11 +117,25 @@ func (o Outputs) open(who *receivers) (all []io.Writer, err error) {
 	return all, nil
 }
 
+// flatten puts the certificates of several recipients into one list, each once, and says whose each is.
+func flatten(lists [][]*x509.Certificate) (all []*x509.Certificate, owners []int) {
+	have := map[string]bool{}
+	for i, list := range lists {
+		for _, cert := range list {
+			if raw := string(cert.Raw); !have[raw] {
+				have[raw] = true
+				all, owners = append(all, cert), append(owners, i)
+			}
+		}
+	}
+	return all, owners
+}
+
 // named says whose certificate could not be used, when it was one's.
-func named(err error, who *receivers) error {
+func named(err error, who *receivers, owners []int) error {
 	var one *cms.RecipientError
-	if errors.As(err, &one) && one.Index < len(who.main) {
-		return fmt.Errorf("certificate of %s: %w", who.main[one.Index], one.Err)
+	if errors.As(err, &one) && one.Index < len(owners) {
+		return fmt.Errorf("certificate of %s: %w", who.main[owners[one.Index]], one.Err)
 	}
 	return err
 }

@@ -171,7 +171,7 @@ func appendNew(list []mailaddr.Address, a mailaddr.Address) []mailaddr.Address {
 }
 
 // resolve returns the certificates of the main and then the blind recipients, or names everybody without one.
-func (w *receivers) resolve(ctx context.Context, source RecipientSource) ([]*x509.Certificate, error) {
+func (w *receivers) resolve(ctx context.Context, source RecipientSource) ([][]*x509.Certificate, error) {
 	all := slices.Concat(w.main, w.blind)
 	certs, err := source.ForEncryption(ctx, all)
 	var refused *RecipientsError
@@ -185,8 +185,13 @@ func (w *receivers) resolve(ctx context.Context, source RecipientSource) ([]*x50
 	if err != nil {
 		return nil, fmt.Errorf("find certificates of the recipients: %w", err)
 	}
-	if len(certs) != len(all) || slices.Contains(certs, nil) {
-		return nil, fmt.Errorf("find certificates of the recipients: %d for %d addresses", len(certs), len(all))
+	if len(certs) != len(all) {
+		return nil, fmt.Errorf("find certificates of the recipients: answers for %d of %d addresses", len(certs), len(all))
+	}
+	for i, list := range certs {
+		if len(list) == 0 || slices.Contains(list, nil) {
+			return nil, fmt.Errorf("find certificates of the recipients: none for %s", all[i])
+		}
 	}
 	return certs, nil
 }

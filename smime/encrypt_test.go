@@ -195,19 +195,19 @@ func TestRefusalNamesEverybody(t *testing.T) {
 }
 
 // sourceFunc is a RecipientSource.
-type sourceFunc func([]mailaddr.Address) ([]*x509.Certificate, error)
+type sourceFunc func([]mailaddr.Address) ([][]*x509.Certificate, error)
 
-func (f sourceFunc) ForEncryption(_ context.Context, a []mailaddr.Address) ([]*x509.Certificate, error) {
+func (f sourceFunc) ForEncryption(_ context.Context, a []mailaddr.Address) ([][]*x509.Certificate, error) {
 	return f(a)
 }
 
 func TestBrokenSource(t *testing.T) {
 	boom := errors.New("cache gone")
 	for name, source := range map[string]sourceFunc{
-		"error":     func([]mailaddr.Address) ([]*x509.Certificate, error) { return nil, boom },
-		"too few":   func([]mailaddr.Address) ([]*x509.Certificate, error) { return nil, nil },
-		"nil":       func([]mailaddr.Address) ([]*x509.Certificate, error) { return []*x509.Certificate{nil}, nil },
-		"wrong key": func([]mailaddr.Address) ([]*x509.Certificate, error) { return []*x509.Certificate{{}}, nil },
+		"error":     func([]mailaddr.Address) ([][]*x509.Certificate, error) { return nil, boom },
+		"too few":   func([]mailaddr.Address) ([][]*x509.Certificate, error) { return nil, nil },
+		"nil":       func([]mailaddr.Address) ([][]*x509.Certificate, error) { return [][]*x509.Certificate{{nil}}, nil },
+		"wrong key": func([]mailaddr.Address) ([][]*x509.Certificate, error) { return [][]*x509.Certificate{{{}}}, nil },
 	} {
 		main, _, _, err := encryptString(t, "To: alice@corp.example\n\nx\n", EncryptOptions{Recipients: source})
 		if err == nil || main != "" || name == "error" && !errors.Is(err, boom) {

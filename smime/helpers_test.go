@@ -26,12 +26,12 @@ import (
 // people is a RecipientSource of identities.
 type people map[mailaddr.Address]cms.Identity
 
-func (p people) ForEncryption(_ context.Context, addresses []mailaddr.Address) ([]*x509.Certificate, error) {
-	var certs []*x509.Certificate
+func (p people) ForEncryption(_ context.Context, addresses []mailaddr.Address) ([][]*x509.Certificate, error) {
+	var certs [][]*x509.Certificate
 	refused := &RecipientsError{}
 	for _, a := range addresses {
 		if id, ok := p[a]; ok {
-			certs = append(certs, id.Certificate)
+			certs = append(certs, []*x509.Certificate{id.Certificate})
 		} else {
 			refused.Refused = append(refused.Refused, Refusal{Address: string(a), State: trust.Unknown, Reasons: []string{"not in the address book"}})
 		}

@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -153,8 +154,8 @@ func TestEncryptMemory(t *testing.T) {
 // ten is a RecipientSource of ten certificates for any ten addresses.
 type ten []*x509.Certificate
 
-func (c ten) ForEncryption(_ context.Context, a []mailaddr.Address) ([]*x509.Certificate, error) {
-	return c[:len(a)], nil
+func (c ten) ForEncryption(_ context.Context, a []mailaddr.Address) ([][]*x509.Certificate, error) {
+	return slices.Collect(slices.Chunk(c[:len(a)], 1)), nil
 }
 
 func BenchmarkEncrypt25MBTo10(b *testing.B) {

@@ -51,10 +51,11 @@ const MaxRecipients = 1000
 
 // RecipientSource finds certificates.
 type RecipientSource interface {
-	// ForEncryption returns one certificate for each address, in the same order, each of which may be used to encrypt
-	// to that address now. When that is not possible for all of them the error is a *RecipientsError that names every
-	// address without a usable certificate, or another error when the question could not be answered.
-	ForEncryption(ctx context.Context, addresses []mailaddr.Address) ([]*x509.Certificate, error)
+	// ForEncryption returns for each address, in the same order, the certificates to encrypt to so that everybody behind
+	// the address can read the mail, and nobody else: one for a person, one for each member for a group. When that is not
+	// possible for all of them the error is a *RecipientsError that names every address which stands in the way, or
+	// another error when the question could not be answered.
+	ForEncryption(ctx context.Context, addresses []mailaddr.Address) ([][]*x509.Certificate, error)
 }
 
 // RecipientsError refuses a mail because some of its recipients have no usable certificate.

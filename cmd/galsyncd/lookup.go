@@ -59,8 +59,11 @@ func printAnswer(w io.Writer, r client.Answer) {
 		fmt.Fprintf(w, "  certificate: %s (%s), %s, valid until %s\n", c.Subject, r.Source, c.Key, day(c.NotAfter))
 		fmt.Fprintf(w, "  issued by: %s\n  sha256: %s\n", c.Issuer, c.SHA256)
 	}
-	if r.State != "encryptable" {
+	if r.State != "encryptable" || len(r.Members) > 0 {
 		lines(w, "  ", r.Reasons)
+	}
+	for _, m := range r.Members {
+		fmt.Fprintf(w, "  member %s: %s\n", m.Address, m.State)
 	}
 	lines(w, "  warning: ", r.Warnings)
 	lines(w, "  hint: ", r.Hints)

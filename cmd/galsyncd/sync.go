@@ -85,6 +85,11 @@ func (a *app) concludeSync(r *client.Report) error {
 	case "guarded":
 		return &exitError{status: exitNotFound, err: errors.New(r.Error), hint: r.Hint}
 	}
+	for status, code := range failureCodes {
+		if code == r.Code {
+			return &exitError{status: status, err: errors.New(r.Error), hint: r.Hint}
+		}
+	}
 	return &exitError{status: exitNoService, err: errors.New(r.Error), hint: r.Hint}
 }
 
@@ -127,11 +132,20 @@ func (a *app) syncOnce(ctx context.Context, user, full bool) error {
 	started := time.Now()
 	report, err := s.Run(ctx, full)
 	show.end()
-	if err != nil {
-		return &exitError{status: syncStatus(err), err: err, hint: hintOf(err)}
+	r := clientReport(report, started)
+	if err == nil {
+		return a.concludeSync(r)
 	}
-	return a.concludeSync(clientReport(report, started))
+	status := syncStatus(err)
+	r.Outcome, r.Code, r.Error, r.Hint = "failed", failureCodes[status], err.Error(), hintOf(err)
+	if err := a.print(r, func(w io.Writer) { printReport(w, r) }); err != nil {
+		return err
+	}
+	return &exitError{status: status, err: err, hint: r.Hint}
 }
+
+// failureCodes are the codes of reports of failed runs.
+var failureCodes = map[int]string{exitNotAllowed: "credential-refused", exitTryAgain: "stopped", exitNoService: "no-usable-answer"}
 
 func clientReport(r directory.Report, started time.Time) *client.Report {
 	out := &client.Report{Event: "report", Started: started, Outcome: string(r.Outcome), Added: r.Added, Changed: r.Changed, Removed: r.Removed,

@@ -19,7 +19,7 @@ import (
 type Encrypter struct{ Book *recipients.Book }
 
 // ForEncryption implements smime.RecipientSource: the same verdict that a look-up shows.
-func (e Encrypter) ForEncryption(ctx context.Context, addresses []mailaddr.Address) ([]*x509.Certificate, error) {
+func (e Encrypter) ForEncryption(ctx context.Context, addresses []mailaddr.Address) ([][]*x509.Certificate, error) {
 	asked := make([]string, len(addresses))
 	for i, a := range addresses {
 		asked[i] = string(a)
@@ -28,14 +28,14 @@ func (e Encrypter) ForEncryption(ctx context.Context, addresses []mailaddr.Addre
 	if err != nil {
 		return nil, err
 	}
-	var certs []*x509.Certificate
+	var certs [][]*x509.Certificate
 	var refused []smime.Refusal
 	for _, a := range result.Recipients {
 		if a.State != trust.Encryptable {
 			refused = append(refused, smime.Refusal{Address: a.Address, State: a.State, Reasons: a.Reasons, Hints: a.Hints})
 			continue
 		}
-		certs = append(certs, a.Certificate.X509)
+		certs = append(certs, a.Certificates())
 	}
 	if len(refused) > 0 {
 		return nil, &smime.RecipientsError{Refused: refused}

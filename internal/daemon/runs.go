@@ -145,9 +145,23 @@ func serviceReport(report directory.Report, err error, started, ended time.Time)
 		out.Error, out.Hint = report.GuardText(), directory.GuardHint
 	}
 	if err != nil {
-		out.Error, out.Hint = err.Error(), hint(err)
+		out.Code, out.Error, out.Hint = failure(report, err), err.Error(), hint(err)
 	}
 	return out
+}
+
+// failure names the cause of a failed run; empty when an earlier process met it.
+func failure(report directory.Report, err error) string {
+	_, stored := err.(storedError)
+	switch {
+	case stored:
+		return ""
+	case permanent(err):
+		return service.FailureCredential
+	case report.Outcome == directory.Stopped:
+		return service.FailureStopped
+	}
+	return service.FailureAnswer
 }
 
 // hint returns what an error advises.

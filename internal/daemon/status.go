@@ -13,7 +13,6 @@ import (
 	"github.com/galsyncd/galsyncd/directory"
 	"github.com/galsyncd/galsyncd/internal/recipients"
 	"github.com/galsyncd/galsyncd/internal/service"
-	"github.com/galsyncd/galsyncd/trust"
 )
 
 // Status answers how the daemon is. It implements service.StatusSource.
@@ -193,7 +192,7 @@ func (s *Status) count(ctx context.Context) (service.Counts, []service.Expiring,
 		}
 		for _, a := range result.Recipients {
 			counts.ByState[string(a.State)]++
-			if a.State == trust.Encryptable && a.Certificate.NotAfter.Before(soon) && len(expiring) < maxExpiring {
+			if a.Certificate != nil && a.Certificate.NotAfter.Before(soon) && len(expiring) < maxExpiring {
 				expiring = append(expiring, service.Expiring{Address: a.Address, NotAfter: a.Certificate.NotAfter})
 			}
 		}

@@ -30,7 +30,7 @@ func (u Upstream) Lookup(ctx context.Context, address mailaddr.Address) ([]direc
 	var out []directory.Sighting
 	for _, a := range found.Addresses {
 		for _, s := range a.Sightings {
-			out = append(out, directory.Sighting{Entry: entry(s.Entry), Seen: s.Seen, Claimed: s.Claimed})
+			out = append(out, directory.Sighting{Entry: entry(s.Entry), Seen: s.Seen, Claimed: s.Claimed, Members: members(s.Members)})
 		}
 	}
 	return out, nil
@@ -103,7 +103,7 @@ func addresses(list []string) []mailaddr.Address {
 // entry makes the domain's entry of the wire's.
 func entry(e client.Entry) directory.Entry {
 	out := directory.Entry{
-		Primary: mailaddr.Address(e.Primary), Addresses: addresses(e.Addresses), Claimed: addresses(e.Claimed),
+		Primary: mailaddr.Address(e.Primary), Addresses: addresses(e.Addresses), Proven: addresses(e.Proven), Claimed: addresses(e.Claimed),
 		DisplayName: e.DisplayName, GivenName: e.GivenName, Surname: e.Surname, Alias: e.Alias, Kind: directory.Kind(e.Kind),
 		Intermediates: e.Intermediates, Changed: e.Changed, Missing: e.Missing, LastSeen: e.LastSeen,
 	}
@@ -113,6 +113,17 @@ func entry(e client.Entry) directory.Entry {
 	}
 	for _, v := range e.Undecodable {
 		out.Undecodable = append(out.Undecodable, directory.Undecodable{Property: directory.Property(v.Property), Reason: v.Reason, SHA256: v.SHA256, Size: v.Size})
+	}
+	return out
+}
+
+func members(m *client.Members) *directory.Members {
+	if m == nil {
+		return nil
+	}
+	out := &directory.Members{Truncated: m.Truncated, Unknown: m.Unknown, Fetched: m.Fetched}
+	for _, one := range m.Members {
+		out.Members = append(out.Members, directory.Member{Address: mailaddr.Address(one.Address), Name: one.Name, Kind: directory.Kind(one.Kind)})
 	}
 	return out
 }

@@ -55,9 +55,9 @@ func (q *question) candidates(address mailaddr.Address, s directory.Sighting) []
 // entryAddresses are the addresses that the address book ties to an entry.
 func entryAddresses(e directory.Entry) []mailaddr.Address {
 	if slices.Contains(e.Addresses, e.Primary) {
-		return e.Addresses
+		return e.Owned()
 	}
-	return append([]mailaddr.Address{e.Primary}, e.Addresses...)
+	return append([]mailaddr.Address{e.Primary}, e.Owned()...)
 }
 
 // parseAll parses what can be parsed: an intermediate that cannot does not help, and does no harm.

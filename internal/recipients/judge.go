@@ -16,16 +16,12 @@ const maxReasons = 8
 
 // judge makes the answer for an address from all entries that claim it.
 func (q *question) judge(address mailaddr.Address, claims []directory.Sighting) Answer {
-	claims = rightful(address, claims)
 	if len(claims) == 0 {
 		return q.unknown()
 	}
 	var candidates []Candidate
 	var best []claim
 	for _, s := range claims {
-		if s.Entry.Kind == directory.KindGroup {
-			return group(s)
-		}
 		own := q.candidates(address, s)
 		rank(own)
 		candidates = append(candidates, own...)
@@ -53,6 +49,7 @@ type claim struct {
 // merely name it, and among equals an entry that the last complete run found goes before one that it missed. The rest is
 // put in order of their primary addresses, so that answers do not depend on the order of the store.
 func rightful(address mailaddr.Address, claims []directory.Sighting) []directory.Sighting {
+	claims = prefer(claims, func(s directory.Sighting) bool { return slices.Contains(s.Entry.Addresses, address) })
 	claims = prefer(claims, func(s directory.Sighting) bool { return lists(s.Entry, address) })
 	claims = prefer(claims, func(s directory.Sighting) bool { return s.Entry.Missing.IsZero() })
 	slices.SortStableFunc(claims, func(a, b directory.Sighting) int {
@@ -77,7 +74,7 @@ func prefer(claims []directory.Sighting, better func(directory.Sighting) bool) [
 
 // lists reports whether the address book itself ties address to the entry.
 func lists(e directory.Entry, address mailaddr.Address) bool {
-	return e.Primary == address || slices.Contains(e.Addresses, address)
+	return e.Primary == address || slices.Contains(e.Owned(), address)
 }
 
 func contradictory(best []claim) bool {
@@ -95,16 +92,6 @@ func (q *question) unknown() Answer {
 	}
 	a.Reasons = []string{fmt.Sprintf("not in the address book, last read completely on %s (%s ago)", moment(q.fresh.Completed), age(q.now.Sub(q.fresh.Completed)))}
 	return a
-}
-
-func group(s directory.Sighting) Answer {
-	return Answer{
-		State:   trust.GroupIncomplete,
-		Name:    s.Entry.DisplayName,
-		Seen:    s.Seen,
-		Reasons: []string{"a distribution group whose members are not known, so not everybody in it could read the mail"},
-		Hints:   []string{"address the members one by one"},
-	}
 }
 
 func ambiguous(best []claim, candidates []Candidate) Answer {

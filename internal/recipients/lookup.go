@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"net/mail"
+	"slices"
 	"time"
 
+	"github.com/galsyncd/galsyncd/directory"
 	"github.com/galsyncd/galsyncd/internal/mailaddr"
 	"github.com/galsyncd/galsyncd/trust"
 )
@@ -65,6 +67,8 @@ type question struct {
 	book  *Book
 	now   time.Time
 	fresh Freshness
+	// members counts those of all groups so far.
+	members int
 }
 
 func (q *question) answer(ctx context.Context, text string) (Answer, error) {
@@ -72,16 +76,34 @@ func (q *question) answer(ctx context.Context, text string) (Answer, error) {
 	if err != nil {
 		return Answer{Address: text, State: trust.Unknown, Reasons: []string{err.Error()}, Hints: []string{"correct the address"}}, nil
 	}
-	sightings, err := q.book.Directory.Lookup(ctx, address)
+	answer, err := q.about(ctx, address, nil)
 	if err != nil {
-		return Answer{}, fmt.Errorf("look up %s: %w", address, err)
+		return Answer{}, err
 	}
-	answer := q.judge(address, sightings)
-	if answer.Address = string(address); text != answer.Address {
+	if text != answer.Address {
 		answer.Asked = text
 	}
 	return answer, nil
 }
+
+// about answers for an address, inside is the chain of groups that led to it.
+func (q *question) about(ctx context.Context, address mailaddr.Address, inside []mailaddr.Address) (Answer, error) {
+	sightings, err := q.book.Directory.Lookup(ctx, address)
+	if err != nil {
+		return Answer{}, fmt.Errorf("look up %s: %w", address, err)
+	}
+	claims := rightful(address, sightings)
+	var answer Answer
+	if i := slices.IndexFunc(claims, isGroup); i >= 0 {
+		answer, err = q.group(ctx, claims[i], inside)
+	} else {
+		answer = q.judge(address, claims)
+	}
+	answer.Address = string(address)
+	return answer, err
+}
+
+func isGroup(s directory.Sighting) bool { return s.Entry.Kind == directory.KindGroup }
 
 // parse reads an address, bare or with a display name.
 func parse(text string) (mailaddr.Address, error) {

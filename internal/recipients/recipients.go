@@ -11,6 +11,7 @@ import (
 	"context"
 	"crypto/x509"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/galsyncd/galsyncd/directory"
@@ -82,8 +83,10 @@ type Answer struct {
 	State trust.State `json:"state"`
 	// Source is where the chosen certificate came from; empty unless State is encryptable.
 	Source Source `json:"source,omitempty"`
-	// Certificate is the chosen one; nil unless State is encryptable.
+	// Certificate is the chosen one; nil unless State is encryptable, and for groups.
 	Certificate *Certificate `json:"certificate,omitempty"`
+	// Members are the answers for the direct members of a group; it is encryptable when all of them are.
+	Members []Answer `json:"members,omitempty"`
 	// Reasons say in sentences why the state is what it is. Never nil.
 	Reasons []string `json:"reasons"`
 	// Hints say what somebody can do about it.
@@ -96,6 +99,23 @@ type Answer struct {
 	Seen time.Time `json:"seen,omitzero"`
 	// Explain holds every candidate, best first, each with its verdict.
 	Explain []Candidate `json:"explain,omitempty"`
+}
+
+// Certificates are all that a mail to an encryptable recipient must be encrypted to, each once: the chosen one, or those
+// of the members of a group.
+func (a *Answer) Certificates() []*x509.Certificate {
+	if a.Certificate != nil {
+		return []*x509.Certificate{a.Certificate.X509}
+	}
+	var all []*x509.Certificate
+	for i := range a.Members {
+		for _, cert := range a.Members[i].Certificates() {
+			if !slices.ContainsFunc(all, cert.Equal) {
+				all = append(all, cert)
+			}
+		}
+	}
+	return all
 }
 
 // Source is where a certificate came from.

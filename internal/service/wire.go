@@ -95,6 +95,13 @@ const (
 	OutcomeFailed     = "failed"
 )
 
+// Why a run failed.
+const (
+	FailureCredential = "credential-refused" // or not tried, because it was refused before
+	FailureAnswer     = "no-usable-answer"
+	FailureStopped    = "stopped" // the daemon was told to stop
+)
+
 // Report is how a run ended.
 type Report struct {
 	// Event is "report"; the Server fills it in.
@@ -110,8 +117,10 @@ type Report struct {
 	Requests int `json:"requests"`
 	// Duration is in seconds.
 	Duration float64 `json:"duration"`
-	Error    string  `json:"error,omitempty"`
-	Hint     string  `json:"hint,omitempty"`
+	// Code says why a failed run failed: FailureCredential, FailureAnswer or FailureStopped.
+	Code  string `json:"code,omitempty"`
+	Error string `json:"error,omitempty"`
+	Hint  string `json:"hint,omitempty"`
 	// Gaps are the prefixes that got no usable answer, at most 1000 of them.
 	Gaps []Gap `json:"gaps"`
 }
@@ -159,6 +168,8 @@ type Sighting struct {
 	Seen  time.Time       `json:"seen"`
 	// Claimed reports that only a certificate names the address, the directory does not list it.
 	Claimed bool `json:"claimed,omitempty"`
+	// Members are those of a group; absent when they were never asked for.
+	Members *directory.Members `json:"members,omitempty"`
 }
 
 // Entries is what a completion found.

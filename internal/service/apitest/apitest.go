@@ -186,9 +186,10 @@ var (
 )
 
 // Matches returns where a Go type and a schema differ: names of members, which of them may be absent, kinds of values.
-func (d *Document) Matches(s Schema, t reflect.Type) []string { return d.match("$", s, t) }
+func (d *Document) Matches(s Schema, t reflect.Type) []string { return d.match("$", s, t, nil) }
 
-func (d *Document) match(at string, s Schema, t reflect.Type) []string {
+// match compares t with s; inside are the structs that it is a part of, so that a type within itself is compared once.
+func (d *Document) match(at string, s Schema, t reflect.Type, inside []reflect.Type) []string {
 	s = d.Resolve(s)
 	if t.Kind() == reflect.Pointer {
 		t = t.Elem()
@@ -200,12 +201,12 @@ func (d *Document) match(at string, s Schema, t reflect.Type) []string {
 	switch {
 	case want == "array":
 		items, _ := s["items"].(map[string]any)
-		return d.match(at+"[]", items, t.Elem())
+		return d.match(at+"[]", items, t.Elem(), inside)
 	case t.Kind() == reflect.Map:
 		items, _ := s["additionalProperties"].(map[string]any)
-		return d.match(at+"{}", items, t.Elem())
-	case want == "object":
-		return d.matchStruct(at, s, t)
+		return d.match(at+"{}", items, t.Elem(), inside)
+	case want == "object" && !slices.Contains(inside, t):
+		return d.matchStruct(at, s, t, append(slices.Clone(inside), t))
 	}
 	return nil
 }
@@ -237,7 +238,7 @@ func kindOf(t reflect.Type) (string, string) {
 	return t.Kind().String(), ""
 }
 
-func (d *Document) matchStruct(at string, s Schema, t reflect.Type) (faults []string) {
+func (d *Document) matchStruct(at string, s Schema, t reflect.Type, inside []reflect.Type) (faults []string) {
 	properties, _ := s["properties"].(map[string]any)
 	required, _ := s["required"].([]any)
 	seen := map[string]bool{}
@@ -256,7 +257,7 @@ func (d *Document) matchStruct(at string, s Schema, t reflect.Type) (faults []st
 		if optional := strings.Contains(options, "omit"); optional == slices.Contains(required, any(name)) {
 			faults = append(faults, fmt.Sprintf("%s: member %s: optional in Go is %v", at, name, optional))
 		}
-		faults = append(faults, d.match(at+"."+name, schema, field.Type)...)
+		faults = append(faults, d.match(at+"."+name, schema, field.Type, inside)...)
 	}
 	for name := range properties {
 		if !seen[name] {
