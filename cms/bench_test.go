@@ -102,3 +102,48 @@ func BenchmarkDecrypt(b *testing.B) {
 		}
 	}
 }
+
+func BenchmarkSign(b *testing.B) {
+	content := text(benchSize)
+	for _, detached := range []bool{false, true} {
+		b.Run(fmt.Sprintf("detached=%v", detached), func(b *testing.B) {
+			b.SetBytes(benchSize)
+			b.ReportAllocs()
+			for b.Loop() {
+				w, err := Sign(io.Discard, []SigningKey{signingKey(b, "rsa")}, &SignOptions{Detached: detached})
+				if err != nil {
+					b.Fatal(err)
+				}
+				if _, err := w.Write(content); err != nil {
+					b.Fatal(err)
+				}
+				if err := w.Close(); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+func BenchmarkVerify(b *testing.B) {
+	data := signAll(b, text(benchSize), []SigningKey{signingKey(b, "rsa")}, nil)
+	b.SetBytes(benchSize)
+	b.ReportAllocs()
+	for b.Loop() {
+		s, err := Verify(bytes.NewReader(data), &VerifyOptions{Output: io.Discard})
+		if err != nil || s.Signers[0].Err != nil {
+			b.Fatal(s, err)
+		}
+	}
+}
+
+// BenchmarkParseCertificates reads a value as a directory has it.
+func BenchmarkParseCertificates(b *testing.B) {
+	data := load(b, "made", "sig", "rsa.sha256.opaque.der")
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := ParseCertificates(data); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

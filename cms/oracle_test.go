@@ -84,8 +84,9 @@ func TestOracleAgrees(t *testing.T) {
 					t.Errorf("byte %d: %x and %x", i, ours, theirs)
 				}
 			}
-			// The oracle is less strict about versions, parameters and lengths, but not about keys.
-			if errors.Is(err, ErrDecrypt) && oracleErr == nil {
+			// The oracle is less strict about versions, parameters and lengths, but not about keys. It takes padding of
+			// zero bytes, which leaves whole blocks.
+			if errors.Is(err, ErrDecrypt) && oracleErr == nil && len(theirs)%16 != 0 {
 				t.Errorf("byte %d: only the oracle decrypts it", i)
 			}
 		}
