@@ -155,7 +155,7 @@ func TestEncryptMemory(t *testing.T) {
 type ten []*x509.Certificate
 
 func (c ten) ForEncryption(_ context.Context, a []mailaddr.Address) ([][]*x509.Certificate, error) {
-	return slices.Collect(slices.Chunk(c[:len(a)], 1)), nil
+	return slices.Collect(slices.Chunk([]*x509.Certificate(c)[:len(a)], 1)), nil
 }
 
 func BenchmarkEncrypt25MBTo10(b *testing.B) {
