@@ -135,7 +135,10 @@ func (r *run) enumerate(ctx context.Context) error {
 	if r.sync.KnownOnly {
 		return r.refresh(ctx)
 	}
-	return r.walk(ctx)
+	if err := r.walk(ctx); err != nil {
+		return err
+	}
+	return r.prove(ctx)
 }
 
 // conclude writes the history and makes the report.
@@ -169,8 +172,12 @@ func (r *run) conclude(ctx context.Context, failure error) (Report, error) {
 	if err != nil {
 		err = fmt.Errorf("end sync: %w", err)
 	}
-	r.sync.log().Info("sync ended", "outcome", rep.Outcome, "requests", rep.Requests, "entries", rep.Entries,
-		"added", rep.Added, "changed", rep.Changed, "missing", rep.Missing, "removed", rep.Removed, "error", failure)
+	facts := []any{"outcome", rep.Outcome, "requests", rep.Requests, "entries", rep.Entries,
+		"added", rep.Added, "changed", rep.Changed, "missing", rep.Missing, "removed", rep.Removed}
+	if failure != nil {
+		facts = append(facts, "error", failure)
+	}
+	r.sync.log().Info("sync ended", facts...)
 	return *rep, errors.Join(failure, err)
 }
 

@@ -12,7 +12,7 @@ import (
 )
 
 func (a *app) lookup() *cobra.Command {
-	var explain bool
+	var opts client.LookupOptions
 	cmd := &cobra.Command{
 		Use:   "lookup ADDRESS...",
 		Short: "say whether mail to the addresses can be encrypted, and with which certificates",
@@ -25,7 +25,7 @@ func (a *app) lookup() *cobra.Command {
 			if err != nil {
 				return failed(err)
 			}
-			result, err := c.Recipients(cmd.Context(), args, explain)
+			result, err := c.Recipients(cmd.Context(), args, opts)
 			if err != nil {
 				return failed(err)
 			}
@@ -38,7 +38,8 @@ func (a *app) lookup() *cobra.Command {
 			return nil
 		},
 	}
-	cmd.Flags().BoolVar(&explain, "explain", false, "list every certificate that was considered, and why it was or was not chosen")
+	cmd.Flags().BoolVar(&opts.Online, "online", false, "ask Exchange about addresses that nothing is known about")
+	cmd.Flags().BoolVar(&opts.Explain, "explain", false, "list every certificate that was considered, and why it was or was not chosen")
 	return cmd
 }
 

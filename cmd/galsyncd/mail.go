@@ -91,7 +91,7 @@ func (a *app) runEncrypt(ctx context.Context, args, to []string, bccDir string, 
 // explain says what a look-up says about the recipients.
 func (a *app) explain(ctx context.Context, c *client.Client, sent [][]string) error {
 	for _, to := range sent {
-		result, err := c.Recipients(ctx, to, true)
+		result, err := c.Recipients(ctx, to, client.LookupOptions{Explain: true})
 		if err != nil {
 			return err
 		}

@@ -105,7 +105,6 @@ func scriptCondition(name string) (bool, error) {
 	return ok, nil
 }
 
-
 // TestRunWithoutProcess holds that the program can be run without touching the process.
 func TestRunWithoutProcess(t *testing.T) {
 	var out, errs strings.Builder

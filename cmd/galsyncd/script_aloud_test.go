@@ -71,13 +71,13 @@ func lint(message string) []string {
 func TestReadAloud(t *testing.T) {
 	for text, want := range map[string]bool{
 		"": true,
-		"error: read the mail: no such file\nhint: name another\n":  true,
-		"error: Open file\n":                                        false,
-		"error: open %!s(nil)\n":                                    false,
-		"panic: oh\n":                                               false,
-		"error: ask the server: &{x}\n":                             false,
-		"error: failed to open: no such file\n":                     false,
-		"some talk\n":                                               false,
+		"error: read the mail: no such file\nhint: name another\n": true,
+		"error: Open file\n":                    false,
+		"error: open %!s(nil)\n":                false,
+		"panic: oh\n":                           false,
+		"error: ask the server: &{x}\n":         false,
+		"error: failed to open: no such file\n": false,
+		"some talk\n":                           false,
 		"error: the very same thing here: the very same thing here\n": false,
 	} {
 		if got := readAloud(text, 1); (len(got) == 0) != want {

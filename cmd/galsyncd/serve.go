@@ -103,14 +103,22 @@ func (a *app) runServe(ctx context.Context, user bool) error {
 		return err
 	}
 	runs.Restore(history)
+	encrypter := rooms.Encrypter{Book: book}
+	online := newOnline(cfg, runs, own, log)
+	if cfg.Sync.OnlineOnMiss {
+		encrypter.Online = online
+	}
 	spool := rooms.Spool(cfg.Cache.Dir)
 	server := &service.Server{
 		Role: service.RoleSystem, Build: service.Build{Version: version}, Admins: cfg.Socket.Admins,
 		Limits: service.Limits{MaxMessage: cfg.Limits.MaxMessage, PerUser: cfg.Limits.ConcurrentPerUser},
-		Status: status, Syncer: runs, Recipients: book, Directory: dir, Encrypter: rooms.Encrypter{Book: book},
+		Status: status, Syncer: runs, Recipients: book, Directory: dir, Encrypter: encrypter,
 		Checker: rooms.Checker{Cache: copy, Keyring: keys, KeyringPath: keyringPath(cfg)},
 		Spool:   func() (service.Spool, error) { return spool() },
 		Log:     log,
+	}
+	if online != nil {
+		server.Online, server.OnlineOnMiss = online, cfg.Sync.OnlineOnMiss
 	}
 	mode := service.SystemMode
 	if role == config.RoleUser {
@@ -207,6 +215,14 @@ func machineID() string {
 		return host
 	}
 	return strings.TrimSpace(string(b))
+}
+
+// newOnline makes look-ups that ask Exchange; nil without one.
+func newOnline(cfg *config.Config, runs *rooms.Runs, own rooms.Directory, log *slog.Logger) *rooms.Online {
+	if runs.Sync.Source == nil {
+		return nil
+	}
+	return &rooms.Online{Sync: &runs.Sync, Known: own, Timeout: cfg.Sync.OnlineTimeout, Log: log}
 }
 
 // upstreamSocket is where a user's daemon without an Exchange server of its own takes its data from; empty for others.

@@ -88,7 +88,14 @@ func openCache(cfg *config.Config, say func(string, ...any)) (c *cache.Cache, no
 }
 
 func newSync(cfg *config.Config, source directory.Source, store directory.Store, log *slog.Logger) directory.Sync {
-	return directory.Sync{Source: source, Store: store, RequestsPerSecond: cfg.Sync.RequestsPerSecond, MaxRemovals: cfg.Sync.MaxRemovals, Logger: log}
+	s := directory.Sync{Source: source, Store: store, RequestsPerSecond: cfg.Sync.RequestsPerSecond, MaxRemovals: cfg.Sync.MaxRemovals,
+		KnownOnly: !cfg.Sync.FullGAL, Logger: log}
+	for _, text := range cfg.Sync.Addresses {
+		if a, err := directory.ParseAddress(text); err == nil { // config has checked them
+			s.Addresses = append(s.Addresses, a)
+		}
+	}
+	return s
 }
 
 // newPolicy reads the trust anchors.
