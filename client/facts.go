@@ -88,12 +88,22 @@ func readEvents(r io.Reader, progress func(Progress)) (*Report, error) {
 	return nil, io.ErrUnexpectedEOF
 }
 
-// Recipients asks whether a mail to these addresses, at most 1000, can be encrypted, and with which certificates. With
-// explain set, every candidate is listed.
-func (c *Client) Recipients(ctx context.Context, addresses []string, explain bool) (*Result, error) {
+// LookupOptions are wishes for a look-up; the zero value has none.
+type LookupOptions struct {
+	// Explain lists every candidate.
+	Explain bool
+	// Online has Exchange asked about addresses of which nothing is known, within a short time.
+	Online bool
+}
+
+// Recipients asks whether a mail to these addresses, at most 1000, can be encrypted, and with which certificates.
+func (c *Client) Recipients(ctx context.Context, addresses []string, options LookupOptions) (*Result, error) {
 	query := url.Values{"address": addresses}
-	if explain {
+	if options.Explain {
 		query.Set("explain", "1")
+	}
+	if options.Online {
+		query.Set("online", "1")
 	}
 	return get[Result](ctx, c, "/v1/recipients", query)
 }

@@ -194,7 +194,7 @@ func TestService(t *testing.T) {
 	var seen []client.Progress
 	report, err := c.WatchSync(ctx, func(p client.Progress) { seen = append(seen, p) })
 	check("watch", err == nil && report.Outcome == "complete" && len(seen) == 1 && seen[0].Entries == 7, err)
-	result, err := c.Recipients(ctx, []string{"a+b@example.com", "ü&=@example.com"}, true)
+	result, err := c.Recipients(ctx, []string{"a+b@example.com", "ü&=@example.com"}, client.LookupOptions{Explain: true})
 	check("recipients", err == nil && result.State == "encrypted" && result.Recipients[0].Address == "a+b@example.com" && result.Recipients[1].Address == "ü&=@example.com", err)
 	candidates, err := c.Directory(ctx, "bob@example.com")
 	check("directory", err == nil && candidates.Addresses[0].Sightings[0].Seen.Equal(began) && len(candidates.Addresses[0].Sightings[0].Entry.Certificates[0].Raw) > 0, err)
@@ -274,7 +274,7 @@ func TestSystemRole(t *testing.T) {
 func BenchmarkRecipients(b *testing.B) {
 	c := daemon(b, service.RoleUser)
 	for b.Loop() {
-		if _, err := c.Recipients(b.Context(), []string{"bob@example.com"}, false); err != nil {
+		if _, err := c.Recipients(b.Context(), []string{"bob@example.com"}, client.LookupOptions{}); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -282,7 +282,7 @@ func BenchmarkRecipients(b *testing.B) {
 
 func ExampleClient_Recipients() {
 	var c client.Client // asks the daemon that DefaultSocket finds
-	result, err := c.Recipients(context.Background(), []string{"bob@example.com", "carol@example.com"}, false)
+	result, err := c.Recipients(context.Background(), []string{"bob@example.com", "carol@example.com"}, client.LookupOptions{})
 	if errors.Is(err, client.ErrNotRunning) {
 		fmt.Println("start galsyncd first")
 		return

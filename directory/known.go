@@ -118,6 +118,35 @@ func (r *run) refresh(ctx context.Context) error {
 	return nil
 }
 
+// prove asks, after a walk, for those of Addresses that no entry lists: they may be aliases.
+func (r *run) prove(ctx context.Context) error {
+	source, ok := r.sync.Source.(Resolver)
+	if !ok {
+		return nil
+	}
+	for _, a := range r.sync.Addresses {
+		var listed int
+		var last Question
+		err := r.sync.Store.View(func(tx Tx) (err error) {
+			if listed, err = tx.CountPrefix(string(a)+"\x00", 1); err != nil {
+				return err
+			}
+			last, err = LastQuestion(tx, a)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		if listed > 0 || !last.Asked.Before(r.state.Started) {
+			continue
+		}
+		if err := r.refreshOne(ctx, source, known{a, last}); err != nil {
+			return fmt.Errorf("ask for %s: %w", a, err)
+		}
+	}
+	return nil
+}
+
 // known is an address to be asked for, and what is remembered of the last time.
 type known struct {
 	address Address

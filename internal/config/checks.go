@@ -6,6 +6,8 @@ import (
 	"net/url"
 	"path/filepath"
 	"strings"
+
+	"github.com/galsyncd/galsyncd/internal/mailaddr"
 )
 
 // maxSocketPath is the longest path of a Unix socket on Linux, in bytes: sun_path of unix(7) without its terminator.
@@ -67,6 +69,19 @@ func checkSocketPath(c *Config) string {
 // within reports whether the clean path lies in dir or is dir.
 func within(path, dir string) bool {
 	return path == dir || strings.HasPrefix(path, dir+"/")
+}
+
+func checkAddresses(c *Config) string {
+	const most = 10_000
+	if len(c.Sync.Addresses) > most {
+		return fmt.Sprintf("has more than %d addresses", most)
+	}
+	for _, a := range c.Sync.Addresses {
+		if _, err := mailaddr.Parse(a); err != nil {
+			return fmt.Sprintf("%q is not a mail address", a)
+		}
+	}
+	return ""
 }
 
 func checkUpstream(c *Config) string {

@@ -90,17 +90,17 @@ type Sync struct {
 	Schedule string
 	// Jitter spreads the start of a run over a time fixed per machine; 0 is none.
 	Jitter time.Duration
-	// FullGAL walks the whole GAL. Always true in this version.
+	// FullGAL walks the whole GAL; else only known addresses are asked for.
 	FullGAL bool
 	// Contacts reads personal contacts. Always false in this version.
 	Contacts bool
-	// Addresses are always kept fresh. Always empty in this version.
+	// Addresses are always kept fresh.
 	Addresses []string
 	// MaxRemovals is the guard's limit as a fraction of the entries, 0 to 1.
 	MaxRemovals float64
 	// RequestsPerSecond bounds the rate of requests to Exchange.
 	RequestsPerSecond float64
-	// OnlineOnMiss lets look-ups ask Exchange. Always false in this version.
+	// OnlineOnMiss lets every look-up ask Exchange when nothing is known.
 	OnlineOnMiss bool
 	// OnlineTimeout bounds such a question.
 	OnlineTimeout time.Duration

@@ -87,15 +87,16 @@ func syncKeys() []definition {
 		{key: "sync.jitter", kind: "duration", standard: `"2h"`,
 			doc:    "The start of a run is put off by a part of this time that is fixed per machine, so that a fleet spreads out.",
 			target: func(c *Config) any { return &c.Sync.Jitter }, check: checkJitter},
-		{key: "sync.full_gal", kind: "boolean", standard: `true`, fixed: true,
-			doc:    "Whether to walk the whole Global Address List.",
+		{key: "sync.full_gal", kind: "boolean", standard: `true`,
+			doc: "Whether to walk the whole Global Address List. When false, only known addresses are asked for: those of the cache, of " +
+				"sync.addresses, of the members of groups, and those that somebody looked up online in the last 90 days.",
 			target: func(c *Config) any { return &c.Sync.FullGAL }},
 		{key: "sync.contacts", kind: "boolean", standard: `false`, fixed: true,
 			doc:    "Whether to read the personal contacts of the account.",
 			target: func(c *Config) any { return &c.Sync.Contacts }},
-		{key: "sync.addresses", kind: "list of strings", standard: `[]`, fixed: true,
-			doc:    "Addresses that are always kept fresh.",
-			target: func(c *Config) any { return &c.Sync.Addresses }},
+		{key: "sync.addresses", kind: "list of strings", standard: `[]`, example: `["team@example.com"]`,
+			doc:    "Addresses that are always kept fresh, also aliases that the address book does not list.",
+			target: func(c *Config) any { return &c.Sync.Addresses }, check: checkAddresses},
 		{key: "sync.max_removals", kind: "percentage", standard: `"20%"`,
 			doc:    "A run that would remove more than this share of the entries, or of the usable certificates, removes nothing and is reported.",
 			target: func(c *Config) any { return (*percentage)(&c.Sync.MaxRemovals) }},
@@ -105,11 +106,11 @@ func syncKeys() []definition {
 			check: func(c *Config) string {
 				return unless(c.Sync.RequestsPerSecond >= 0.1 && c.Sync.RequestsPerSecond <= 1000, "is not between 0.1 and 1000")
 			}},
-		{key: "sync.online_on_miss", kind: "boolean", standard: `false`, fixed: true,
-			doc:    "Whether a look-up may ask Exchange when the cache has nothing.",
+		{key: "sync.online_on_miss", kind: "boolean", standard: `false`,
+			doc:    "Whether every look-up may ask Exchange when the cache has nothing, as galsyncd lookup --online does.",
 			target: func(c *Config) any { return &c.Sync.OnlineOnMiss }},
 		{key: "sync.online_timeout", kind: "duration", standard: `"1.5s"`,
-			doc:    "How long such a question may take.",
+			doc:    "How long online questions may hold up one look-up.",
 			target: func(c *Config) any { return &c.Sync.OnlineTimeout },
 			check: func(c *Config) string {
 				return unless(c.Sync.OnlineTimeout > 0 && c.Sync.OnlineTimeout <= time.Minute, "is not between 1ms and 1m")

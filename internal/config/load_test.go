@@ -122,9 +122,7 @@ func TestRefusals(t *testing.T) {
 		{"metrics", "[metrics]\nlisten = \"127.0.0.1:9464\"", `is not built into this version; set ""`},
 		{"upstream", "[upstream]\nsocket = \"/run/x\"", `is for the user role`},
 		{"contacts", "[sync]\ncontacts = true", `true is not built into this version; set false`},
-		{"online", "[sync]\nonline_on_miss = true", `true is not built into this version; set false`},
-		{"full_gal", "[sync]\nfull_gal = false", `false is not built into this version; set true`},
-		{"addresses", "[sync]\naddresses = [\"a@b.example\"]", `is not built into this version; set []`},
+		{"addresses", "[sync]\naddresses = [\"a b\"]", `"a b" is not a mail address`},
 		{"cipher", "[encryption]\ncipher = \"aes-256-gcm\"", `"aes-256-gcm" is not built into this version; set "auto" or "aes-256-cbc"`},
 		{"sendmail", "[sendmail]\ncommand = [\"/bin/sh\"]", `["/bin/sh"] is not built into this version; set ["/usr/sbin/sendmail", "-i"]`},
 		{"syntax", "[sync]\nschedule = ", `config.toml:7: `},
@@ -318,7 +316,7 @@ func TestEveryKeyIsKnown(t *testing.T) {
 	for _, role := range []Role{RoleSystem, RoleUser} {
 		_, err := load(t, everything, role)
 		var ps Problems
-		if !errors.As(err, &ps) || len(ps) != 2 || ps[0].Key != "sync.addresses" || ps[1].Key != "trust.revocation" {
+		if !errors.As(err, &ps) || len(ps) != 1 || ps[0].Key != "trust.revocation" {
 			t.Errorf("%s: %v", role, err)
 		}
 	}

@@ -16,13 +16,20 @@ import (
 )
 
 // Encrypter encrypts mails to the certificates that the book chooses. It implements service.Encrypter.
-type Encrypter struct{ Book *recipients.Book }
+type Encrypter struct {
+	Book *recipients.Book
+	// Online, when set, is asked about recipients of whom nothing is known.
+	Online *Online
+}
 
 // ForEncryption implements smime.RecipientSource: the same verdict that a look-up shows.
 func (e Encrypter) ForEncryption(ctx context.Context, addresses []mailaddr.Address) ([][]*x509.Certificate, error) {
 	asked := make([]string, len(addresses))
 	for i, a := range addresses {
 		asked[i] = string(a)
+	}
+	if e.Online != nil {
+		e.Online.Ask(ctx, asked)
 	}
 	result, err := e.Book.Lookup(ctx, asked)
 	if err != nil {

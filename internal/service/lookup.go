@@ -18,7 +18,7 @@ import (
 )
 
 func (s *Server) getRecipients(w http.ResponseWriter, r *http.Request) error {
-	values, err := query(r, "address", "explain")
+	values, err := query(r, "address", "explain", "online")
 	if err != nil {
 		return err
 	}
@@ -30,8 +30,15 @@ func (s *Server) getRecipients(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	online, err := flag(values, "online")
+	if err != nil {
+		return err
+	}
 	if s.Recipients == nil {
 		return missing("a directory")
+	}
+	if err := s.askOnline(r, online, list); err != nil {
+		return err
 	}
 	verdict, err := s.Recipients.Lookup(r.Context(), list)
 	if err != nil {

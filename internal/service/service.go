@@ -41,6 +41,10 @@ type Server struct {
 	Recipients Recipients
 	Directory  Directory
 	Encrypter  Encrypter
+	// Online asks Exchange about unknown addresses; nil when that is not possible. OnlineOnMiss has every look-up do so,
+	// not only those that wish it.
+	Online       Online
+	OnlineOnMiss bool
 	// Decrypter and Keyring are used in RoleUser only, whatever is set.
 	Decrypter Decrypter
 	Keyring   Keyring
@@ -111,6 +115,7 @@ type state struct {
 	started  time.Time
 	requests *gate
 	conns    *gate
+	online   budget
 	lookups  chan struct{} // bounds concurrent questions to the user database
 	stopping chan struct{}
 	stop     func()
@@ -135,6 +140,7 @@ func (s *Server) start() *state {
 			limits: l, started: s.now(), routes: routes(),
 			requests: newGate(l.PerUser, l.Overall),
 			conns:    newGate(maxPeerConns, maxConnections),
+			online:   budget{most: maxOnlinePerHour, now: s.now},
 			lookups:  make(chan struct{}, 4),
 			stopping: stopping, stop: sync.OnceFunc(func() { close(stopping) }),
 		}

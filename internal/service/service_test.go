@@ -600,7 +600,7 @@ func TestRefusals(t *testing.T) {
 		{"GET", "/v1/recipients", "", nil, 400, CodeBadRequest},
 		{"GET", "/v1/recipients?address=", "", nil, 400, CodeBadRequest},
 		{"GET", "/v1/recipients?address=a@b&adress=c@d", "", nil, 400, CodeBadRequest},
-		{"GET", "/v1/recipients?address=a@b&online=1", "", nil, 400, CodeBadRequest},
+		{"GET", "/v1/recipients?address=a@b&online=1", "", nil, 501, CodeNotAvailable},
 		{"GET", "/v1/recipients?address=a@b&explain=maybe", "", nil, 400, CodeBadRequest},
 		{"GET", "/v1/recipients?address=a@b&explain=1&explain=0", "", nil, 400, CodeBadRequest},
 		{"GET", "/v1/recipients?address=%ff", "", nil, 400, CodeBadRequest},

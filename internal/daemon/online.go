@@ -1,0 +1,89 @@
+package daemon
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/galsyncd/galsyncd/directory"
+	"github.com/galsyncd/galsyncd/internal/mailaddr"
+)
+
+// Online asks Exchange about addresses that the local copy does not know, so that a look-up can answer better. Nobody
+// waits for it longer than Timeout, and while Exchange does not answer nobody waits at all. It implements service.Online.
+type Online struct {
+	// Sync puts the questions and stores the answers.
+	Sync *directory.Sync
+	// Known is the local copy.
+	Known interface {
+		Lookup(ctx context.Context, address mailaddr.Address) ([]directory.Sighting, error)
+	}
+	// Timeout bounds all questions of one look-up together.
+	Timeout time.Duration
+	Log     *slog.Logger
+
+	mu    sync.Mutex
+	until time.Time // no questions before: the last one had no answer
+}
+
+// Bounds of asking.
+const (
+	maxOnline    = 20          // addresses of one look-up
+	rememberNone = time.Hour   // the server said that there is nobody
+	afterFailure = time.Minute // the server did not answer
+)
+
+// Ask implements service.Online. It returns how many questions it put.
+func (o *Online) Ask(ctx context.Context, addresses []string) (asked int) {
+	ctx, cancel := context.WithTimeout(ctx, o.Timeout)
+	defer cancel()
+	for _, text := range addresses {
+		address, err := mailaddr.Parse(text)
+		if err != nil || !o.worthwhile(ctx, address) {
+			continue
+		}
+		asked++
+		if _, err := o.Sync.Ask(ctx, address); err != nil {
+			o.Log.Debug("an online look-up had no answer", "error", err)
+			o.pause()
+			return asked
+		}
+		if asked == maxOnline {
+			return asked
+		}
+	}
+	return asked
+}
+
+// worthwhile reports that nothing is known about an address, that nobody asked lately, and that the server answers.
+func (o *Online) worthwhile(ctx context.Context, address mailaddr.Address) bool {
+	o.mu.Lock()
+	paused := o.now().Before(o.until)
+	o.mu.Unlock()
+	if paused || ctx.Err() != nil {
+		return false
+	}
+	if found, err := o.Known.Lookup(ctx, address); err != nil || len(found) > 0 {
+		return false
+	}
+	var last directory.Question
+	err := o.Sync.Store.View(func(tx directory.Tx) (err error) {
+		last, err = directory.LastQuestion(tx, address)
+		return err
+	})
+	return err == nil && o.now().Sub(last.Asked) > rememberNone
+}
+
+func (o *Online) pause() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.until = o.now().Add(afterFailure)
+}
+
+func (o *Online) now() time.Time {
+	if o.Sync.Now != nil {
+		return o.Sync.Now()
+	}
+	return time.Now()
+}

@@ -1,0 +1,69 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/galsyncd/galsyncd/cache"
+	"github.com/galsyncd/galsyncd/directory"
+)
+
+// oracle is a source that knows one person, alias and all, and counts what it is asked.
+type oracle struct {
+	asked int
+	fail  error
+}
+
+func (*oracle) Name() string { return "oracle" }
+func (*oracle) Search(context.Context, string, bool) (directory.Answer, error) {
+	return directory.Answer{}, nil
+}
+
+func (o *oracle) Resolve(ctx context.Context, a directory.Address) (directory.Resolution, error) {
+	o.asked++
+	switch {
+	case o.fail != nil:
+		return directory.Resolution{}, o.fail
+	case a == "alias@corp.example":
+		rec := directory.Record{Primary: "ann@corp.example", Addresses: []directory.Address{"ann@corp.example"}, Kind: directory.KindMailbox}
+		return directory.Resolution{Records: []directory.Record{rec}, Unlisted: true}, nil
+	}
+	return directory.Resolution{}, ctx.Err()
+}
+
+func TestOnline(t *testing.T) {
+	c, err := cache.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	now := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
+	source := &oracle{}
+	o := &Online{Sync: &directory.Sync{Source: source, Store: c, Now: func() time.Time { return now }}, Known: Directory{Cache: c},
+		Timeout: time.Second, Log: slog.New(slog.DiscardHandler)}
+	ask := func(want int, addresses ...string) {
+		t.Helper()
+		before := source.asked
+		if n := o.Ask(t.Context(), addresses); n != want || source.asked-before != want {
+			t.Errorf("Ask(%q) put %d questions, the source saw %d; want %d", addresses, n, source.asked-before, want)
+		}
+	}
+	ask(1, "alias@corp.example", "not an address")
+	if found, _ := c.Lookup(t.Context(), "alias@corp.example"); len(found) != 1 || found[0].Entry.Primary != "ann@corp.example" {
+		t.Fatalf("the alias is not known: %+v", found)
+	}
+	ask(0, "alias@corp.example", "ann@corp.example") // known
+	ask(1, "nobody@corp.example")
+	ask(0, "nobody@corp.example") // remembered
+	now = now.Add(2 * time.Hour)
+	ask(1, "nobody@corp.example")
+
+	source.fail = errors.New("no route to host")
+	ask(1, "first@corp.example", "second@corp.example")
+	ask(0, "second@corp.example") // nobody waits while the server is away
+	now, source.fail = now.Add(2*time.Minute), nil
+	ask(2, "first@corp.example", "second@corp.example")
+}

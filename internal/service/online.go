@@ -1,0 +1,88 @@
+package service
+
+import (
+	"context"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// Online asks the server about addresses that the local copy does not know.
+type Online interface {
+	// Ask asks about those of the addresses that are worth it, within a time of its own, and returns how many these were.
+	// What it learns shows in the next look-up; what it does not learn changes nothing.
+	Ask(ctx context.Context, addresses []string) (asked int)
+}
+
+// budget bounds the online questions of each uid: most of them per hour.
+type budget struct {
+	most int
+	now  func() time.Time
+
+	mu    sync.Mutex
+	spent map[uint32]spending
+}
+
+type spending struct {
+	since time.Time
+	n     int
+}
+
+// maxOnlinePerHour is how many addresses one ordinary user may have asked for online in an hour.
+const maxOnlinePerHour = 60
+
+// left reports whether a uid may ask.
+func (b *budget) left(uid uint32) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	s := b.spent[uid]
+	return s.n < b.most || b.now().Sub(s.since) > time.Hour
+}
+
+// spend counts questions of a uid.
+func (b *budget) spend(uid uint32, n int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.spent == nil {
+		b.spent = map[uint32]spending{}
+	}
+	s := b.spent[uid]
+	if b.now().Sub(s.since) > time.Hour {
+		s = spending{since: b.now()}
+	}
+	s.n += n
+	b.spent[uid] = s
+	for other, old := range b.spent {
+		if b.now().Sub(old.since) > time.Hour {
+			delete(b.spent, other)
+		}
+	}
+}
+
+// askOnline has the server asked about what is not known, when the caller wishes so or the configuration says so for
+// everybody.
+func (s *Server) askOnline(r *http.Request, wished bool, addresses []string) error {
+	if !wished && !s.OnlineOnMiss {
+		return nil
+	}
+	if s.Online == nil {
+		if wished {
+			return NewProblem(CodeNotAvailable, "this daemon cannot ask Exchange", "leave out --online; set exchange.url to make it possible")
+		}
+		return nil
+	}
+	peer, _ := r.Context().Value(peerKey{}).(Peer)
+	b := &s.start().online
+	free := int64(peer.UID) == int64(s.uid()) || s.isAdmin(r.Context(), peer.UID)
+	if !free && !b.left(peer.UID) {
+		if wished {
+			return NewProblem(CodeBusy, "too many online look-ups of this user within an hour", "look-ups without --online go on")
+		}
+		return nil
+	}
+	n := s.Online.Ask(r.Context(), addresses)
+	if !free {
+		b.spend(peer.UID, n)
+	}
+	return nil
+}
