@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"runtime/debug"
 
 	"golang.org/x/crypto/argon2"
 )
@@ -37,7 +38,10 @@ func (a Argon2) check() error {
 	return nil
 }
 
+// key derives a key. Its work area goes back to the system at once: it is large, a daemon that is then idle would keep it
+// for minutes, and what is left in it would help to guess the passphrase.
 func (a Argon2) key(passphrase, salt []byte) []byte {
+	defer debug.FreeOSMemory()
 	return argon2.IDKey(passphrase, salt, a.Time, a.Memory, a.Threads, keySize)
 }
 
