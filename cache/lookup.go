@@ -112,6 +112,7 @@ func (c *Cache) Search(ctx context.Context, text string, limit int) (found []dir
 		return nil, nil
 	}
 	wanted = wanted[:min(len(wanted), 8)]
+	var hits []hit
 	err = c.view(ctx, func(tx *transaction) error {
 		candidates, err := tx.matching(wanted)
 		if err != nil {
@@ -123,16 +124,25 @@ func (c *Cache) Search(ctx context.Context, text string, limit int) (found []dir
 				return damagedIndex(err)
 			}
 			if e.Missing.IsZero() {
-				found = append(found, e)
+				hits = append(hits, hit{rank(e, wanted[0]), mailaddr.Fold(e.DisplayName), e})
 			}
 		}
 		return nil
 	})
-	slices.SortFunc(found, func(a, b directory.Entry) int {
-		return cmp.Or(cmp.Compare(rank(a, wanted[0]), rank(b, wanted[0])), cmp.Compare(mailaddr.Fold(a.DisplayName), mailaddr.Fold(b.DisplayName)),
-			cmp.Compare(a.Primary, b.Primary))
+	slices.SortFunc(hits, func(a, b hit) int {
+		return cmp.Or(cmp.Compare(a.rank, b.rank), cmp.Compare(a.name, b.name), cmp.Compare(a.entry.Primary, b.entry.Primary))
 	})
-	return found[:min(len(found), limit)], err
+	for _, h := range hits[:min(len(hits), limit)] {
+		found = append(found, h.entry)
+	}
+	return found, err
+}
+
+// hit is an entry that a search found, with what it is sorted by.
+type hit struct {
+	rank  int
+	name  string // folded
+	entry directory.Entry
 }
 
 // Bounds of one search: keys looked at per word, and entries read to be ranked.
