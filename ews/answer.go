@@ -20,6 +20,7 @@ const (
 	CodeAccessDenied    = "ErrorAccessDenied"
 	CodeServerBusy      = "ErrorServerBusy"
 	codeInternal        = "ErrorInternalServerError"
+	codeInvalidVersion  = "ErrorInvalidServerVersion"
 )
 
 // maxBackOff bounds what a server may ask for.

@@ -24,6 +24,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -48,7 +49,8 @@ type Client struct {
 	HTTP *http.Client
 	// UserAgent is sent with each request; administrators admit programs by it. Empty is DefaultUserAgent.
 	UserAgent string
-	// Version is the RequestServerVersion (MS-OXWSCDATA section 2.2.5.3); empty is DefaultVersion. Versions below
+	// Version is the RequestServerVersion (MS-OXWSCDATA section 2.2.5.3); empty is DefaultVersion, or what comes before it
+	// and the server knows. Versions below
 	// Exchange2010_SP2 are refused, because they hide all certificates.
 	Version string
 	// Timeout bounds each request from its start to the last byte of its answer; zero is DefaultTimeout.
@@ -57,9 +59,11 @@ type Client struct {
 	Logger *slog.Logger
 	// Now is the clock for Retry-After dates; nil is time.Now.
 	Now func() time.Time
+
+	lower atomic.Int32 // how many versions below DefaultVersion the server turned out to want
 }
 
-// versions are the values of RequestServerVersion that have certificates.
+// versions are the values of RequestServerVersion that have certificates, in order.
 var versions = []string{"Exchange2010_SP2", "Exchange2013", "Exchange2013_SP1", "Exchange2016"}
 
 // errTimeLimit is the cause of a context that ran into Client.Timeout.
@@ -69,24 +73,47 @@ var errTimeLimit = errors.New("time limit of the request")
 // server says there is nobody. The error wraps *Error.
 func (c *Client) ResolveNames(ctx context.Context, req ResolveNamesRequest) (ResolveNamesResponse, error) {
 	const op = "ResolveNames"
-	x := &exchange{client: c, op: op, id: newRequestID(), caller: ctx}
-	envelope, err := req.envelope(cmp.Or(c.Version, DefaultVersion))
-	if err != nil {
-		return ResolveNamesResponse{}, x.refuse(err)
-	}
-	if err := c.check(); err != nil {
-		return ResolveNamesResponse{}, x.refuse(err)
-	}
-	a, err := x.do(envelope)
+	x, a, err := c.ask(ctx, op, req.envelope)
 	if err != nil {
 		return ResolveNamesResponse{}, err
 	}
 	return a.resolveNames(x)
 }
 
+// ask sends the request that envelope makes for a version, and reads the answer. When the server does not know the version
+// and the caller named none, it asks again in the one before, and remembers. It never goes below Exchange2010_SP2, where
+// all certificates would be missing.
+func (c *Client) ask(ctx context.Context, op string, envelope func(version string) ([]byte, error)) (*exchange, *answer, error) {
+	for {
+		x := &exchange{client: c, op: op, id: newRequestID(), caller: ctx}
+		lower := c.lower.Load()
+		body, err := envelope(c.version(lower))
+		if err == nil {
+			err = c.check()
+		}
+		if err != nil {
+			return x, nil, x.refuse(err)
+		}
+		a, err := x.do(body)
+		e, failed := errors.AsType[*Error](err)
+		if !failed || e.Code != codeInvalidVersion || c.Version != "" || c.version(lower) == versions[0] {
+			return x, a, err
+		}
+		c.lower.CompareAndSwap(lower, lower+1)
+	}
+}
+
+// version is the one to ask in, lower steps below the default.
+func (c *Client) version(lower int32) string {
+	if c.Version != "" {
+		return c.Version
+	}
+	return versions[max(0, slices.Index(versions, DefaultVersion)-int(lower))]
+}
+
 // check reports settings that no request may be sent with.
 func (c *Client) check() error {
-	if v := cmp.Or(c.Version, DefaultVersion); !slices.Contains(versions, v) {
+	if v := c.version(0); !slices.Contains(versions, v) {
 		return fmt.Errorf("version %q is not one of %s", v, strings.Join(versions, ", "))
 	}
 	u, err := url.Parse(c.URL)

@@ -113,7 +113,7 @@ var codes = map[string]codeFacts{
 	"ErrorPasswordChangeRequired":       {reason: "the password of the account must be changed first", hint: "change the password", cause: ErrUnauthorized},
 	CodeInvalidName:                     {reason: "the server does not search for this name", cause: directory.ErrInvalidName},
 	CodeADSessionFilter:                 {reason: "the server cannot search its directory for this name", cause: directory.ErrInvalidName},
-	"ErrorInvalidServerVersion":         {reason: "the server does not know the version of EWS that was asked for", hint: "use an Exchange that has Exchange2013_SP1, or an older request version down to Exchange2010_SP2"},
+	codeInvalidVersion:                  {reason: "the server does not know any version of EWS that has certificates", hint: "Exchange 2010 SP2 or later is needed"},
 	"ErrorIncorrectSchemaVersion":       {reason: "the server does not have this request in the version of EWS that was asked for"},
 	"ErrorSchemaValidation":             {reason: "the server finds the request not valid", hint: "report this as a bug, with the versions of Exchange and of this program"},
 	"ErrorInvalidRequest":               {reason: "the server finds the request not valid", hint: "report this as a bug, with the versions of Exchange and of this program"},

@@ -196,9 +196,9 @@ func TestRecords(t *testing.T) {
 }
 
 func TestSettings(t *testing.T) {
-	for _, tc := range []struct{ c Client }{
-		{Client{URL: "http://mail.example.com/EWS/Exchange.asmx"}}, {Client{URL: "mail.example.com"}}, {Client{URL: "ftp://127.0.0.1/"}},
-		{Client{URL: "https://u:p@mail.example.com/"}}, {Client{URL: "https://127.0.0.1:1/", Version: "Exchange2007_SP1"}},
+	for _, tc := range []struct{ c *Client }{
+		{&Client{URL: "http://mail.example.com/EWS/Exchange.asmx"}}, {&Client{URL: "mail.example.com"}}, {&Client{URL: "ftp://127.0.0.1/"}},
+		{&Client{URL: "https://u:p@mail.example.com/"}}, {&Client{URL: "https://127.0.0.1:1/", Version: "Exchange2007_SP1"}},
 	} {
 		_, err := tc.c.Search(t.Context(), "a", false)
 		var retry directory.RetryError

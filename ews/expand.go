@@ -1,7 +1,6 @@
 package ews
 
 import (
-	"cmp"
 	"context"
 	"encoding/xml"
 	"errors"
@@ -33,15 +32,7 @@ const maxMembers = 20_000
 // ExpandDL asks for the direct members of the distribution list with this address (MS-OXWSDLIST section 3.1.4.1). The
 // error wraps *Error.
 func (c *Client) ExpandDL(ctx context.Context, address string) (ExpandDLResponse, error) {
-	x := &exchange{client: c, op: "ExpandDL", id: newRequestID(), caller: ctx}
-	envelope, err := expandEnvelope(address, cmp.Or(c.Version, DefaultVersion))
-	if err == nil {
-		err = c.check()
-	}
-	if err != nil {
-		return ExpandDLResponse{}, x.refuse(err)
-	}
-	a, err := x.do(envelope)
+	x, a, err := c.ask(ctx, "ExpandDL", func(version string) ([]byte, error) { return expandEnvelope(address, version) })
 	if err != nil {
 		return ExpandDLResponse{}, err
 	}
