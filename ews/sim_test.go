@@ -84,7 +84,11 @@ func TestFaults(t *testing.T) {
 			if _, err := c.Search(t.Context(), "a", true); err != nil {
 				t.Fatal(err)
 			}
-			sim.Fault(exchangesim.Fault{Kind: kind, Requests: 1, RetryAfter: 9 * time.Second})
+			faults := 1
+			if kind == exchangesim.FaultInvalidVersion {
+				faults = 3 // as many versions are tried
+			}
+			sim.Fault(exchangesim.Fault{Kind: kind, Requests: faults, RetryAfter: 9 * time.Second})
 			if strings.HasPrefix(want.reason, "no complete answer") {
 				c.Timeout = time.Second
 			}
