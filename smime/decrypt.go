@@ -4,12 +4,12 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"encoding/asn1"
 	"errors"
 	"fmt"
 	"io"
 	"mime"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/galsyncd/galsyncd/cms"
@@ -27,6 +27,12 @@ type DecryptOptions struct {
 	AllowTripleDES bool
 	// LF writes lines that end in LF in place of CRLF, unless the content is binary.
 	LF bool
+	// Verify says how the signatures inside and around the encrypted part are judged. Its MaxContent is that of
+	// decryption when it is zero.
+	Verify VerifyOptions
+	// Unwrap takes the signatures inside off too, for programs that cannot read application/pkcs7-mime. Else what was
+	// encrypted is written as it was.
+	Unwrap bool
 }
 
 // Decrypted says how a mail was protected.
@@ -36,16 +42,25 @@ type Decrypted struct {
 	Cipher     cms.Cipher
 	// Identity is the index of the identity that the mail was encrypted to.
 	Identity int
+	// Verification is what the signatures inside and around the encrypted part say. Malleable content with a Valid
+	// signature inside is unchanged; a signature around it only says who sent the ciphertext on.
+	Verification *Verification
 }
 
 // Decrypt reads a mail from r and writes it decrypted to what begin returns: its outer fields but Content-*, then the
-// Content-* fields and the body of what was inside. Only when the whole message was read and checked is begin called, once.
+// Content-* fields and the body of what was inside. Only when the whole message was read and checked, with the signatures
+// inside and around, is begin called, once.
 //
 // A mail counts as encrypted when its Content-Type is application/pkcs7-mime (or x-pkcs7-mime), or
 // application/octet-stream with a name that ends in .p7m, and its CMS content type is an encrypted one; what smime-type
-// says does not matter (RFC 8551 section 3.2.2). Otherwise the error wraps ErrNotEncrypted. Other errors are ErrHeader,
-// ErrEncoding, those of cms.Decrypt (cms.ErrDecrypt, cms.ErrNoRecipient, cms.ErrSyntax, cms.ErrUnsupported,
-// cms.ErrTooLarge), and those of the reader and the writer.
+// says does not matter (RFC 8551 section 3.2.2). The encrypted part may be signed as a whole (triple wrapping, RFC 2634) or
+// compressed; it is then what is decrypted, and its signature is reported and gone. One mail is decrypted once: an encrypted
+// part inside stays. Otherwise the error wraps ErrNotEncrypted. Other errors are ErrHeader, ErrEncoding, those of
+// cms.Decrypt (cms.ErrDecrypt, cms.ErrNoRecipient, cms.ErrSyntax, cms.ErrUnsupported, cms.ErrTooLarge), and those of the
+// reader and the writer. A bad signature is no error: see Decrypted.Verification.
+//
+// Header fields that are protected inside (RFC 9788, or the message/rfc822 of RFC 8551 section 3.1) take the place of those
+// outside.
 //
 // Content that is no MIME entity is not an error, so that what somebody made of a damaged message tells nobody more than
 // cms.Decrypt does. It is written as text/plain when it is UTF-8 text, else as base64 of application/octet-stream.
@@ -58,27 +73,68 @@ func Decrypt(ctx context.Context, r io.Reader, begin func(Decrypted) (io.Writer,
 	if err := checkEncrypted(h); err != nil {
 		return nil, err
 	}
-	message, err := encoded(h, in)
+	verify := opts.Verify
+	if verify.MaxContent <= 0 {
+		verify.MaxContent = opts.MaxContent
+	}
+	w := newWalker(ctx, h, &verify)
+	w.decrypt = opts
+	result, err := w.open(h, in)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, w.close())
 	}
-	if err := checkContentType(message); err != nil {
-		return nil, err
-	}
-	plain, err := cms.Decrypt(message, opts.Identities, &cms.DecryptOptions{Spool: opts.Spool, MaxContent: opts.MaxContent, AllowTripleDES: opts.AllowTripleDES})
+	out, err := begin(*result)
 	if err != nil {
-		return nil, fmt.Errorf("decrypt mail: %w", err)
+		return nil, errors.Join(err, w.close())
 	}
-	result := &Decrypted{Protection: plain.Protection, Cipher: plain.Cipher, Identity: plain.Identity}
-	w, err := begin(*result)
-	if err != nil {
-		return nil, errors.Join(err, plain.Close())
-	}
-	out := &plainMail{w: w, lf: opts.LF, outer: h, content: plain, ctx: ctx}
-	if err := errors.Join(out.write(), plain.Close()); err != nil {
+	mail := &plainMail{ctx: ctx, w: out, lf: opts.LF, outer: result.Verification.Headers.merge(h), entity: w.output(opts, result), content: w.plain}
+	if err := errors.Join(mail.write(), w.close()); err != nil {
 		return nil, err
 	}
 	return result, nil
+}
+
+// open unwraps, decrypts and judges a mail.
+func (w *walker) open(h header, in *bufio.Reader) (*Decrypted, error) {
+	if err := w.entity(stream(h, in)); err != nil {
+		return nil, err
+	}
+	if w.plain == nil {
+		if w.hint == "" {
+			w.hint = "it is signed, not encrypted"
+		}
+		return nil, fmt.Errorf("%w: %s", ErrNotEncrypted, w.hint)
+	}
+	result := w.result
+	v, err := w.verification(h)
+	if err != nil {
+		return nil, err
+	}
+	v.Inside = Unsigned
+	after := slices.IndexFunc(v.Layers, func(l Layer) bool { return l.Cipher != "" }) + 1
+	if l := decisive(v.Layers[after:]); l != nil {
+		v.Inside = l.Verdict
+		if v.Headers.fromDiffers(h) != "" {
+			v.Inside = worse(v.Inside, OtherAddress)
+		}
+	}
+	result.Verification = v
+	return &result, nil
+}
+
+// output is the entity to be written; nil when the content is none.
+func (w *walker) output(opts *DecryptOptions, result *Decrypted) *entity {
+	e := w.inside
+	if w.bare {
+		return nil
+	}
+	if opts.Unwrap && w.payload != nil {
+		e = w.payload
+	}
+	if headers := result.Verification.Headers; headers != nil && headers.mail != nil && e == w.payload {
+		e = headers.mail
+	}
+	return e
 }
 
 // Into returns a function for Decrypt that always gives w.
@@ -109,7 +165,7 @@ func checkEncrypted(h header) error {
 	switch {
 	case err != nil:
 		return err
-	case isPKCS7(kind), kind == "application/octet-stream" && namesP7M(h, params):
+	case isPKCS7(kind), kind == "multipart/signed", kind == "application/octet-stream" && namesP7M(h, params):
 		return nil
 	case strings.HasPrefix(kind, "multipart/"):
 		return fmt.Errorf("%w: it is %s, and only a mail that is encrypted as a whole is decrypted", ErrNotEncrypted, kind)
@@ -160,24 +216,4 @@ var notEncrypted = map[string]string{
 	"1.2.840.113549.1.9.16.1.9": "it is compressed, not encrypted",
 	"1.2.840.113549.1.7.1":      "it holds bare data",
 	"1.2.840.113549.1.9.16.1.2": "it is authenticated, not encrypted",
-}
-
-// checkContentType looks at the CMS content type, as far as it can be seen, to say what a message is that is not encrypted.
-// Everything else about the message is for package cms to judge.
-func checkContentType(message *bufio.Reader) error {
-	head, _ := message.Peek(32)
-	if len(head) < 2 || head[0] != 0x30 {
-		return nil
-	}
-	skip := 2
-	if head[1] > 0x80 {
-		skip += int(head[1] & 0x7f)
-	}
-	var oid asn1.ObjectIdentifier
-	if skip < len(head) {
-		if _, err := asn1.Unmarshal(head[skip:], &oid); err == nil && notEncrypted[oid.String()] != "" {
-			return fmt.Errorf("%w: %s", ErrNotEncrypted, notEncrypted[oid.String()])
-		}
-	}
-	return nil
 }

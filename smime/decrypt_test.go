@@ -75,7 +75,7 @@ func TestDecryptRefusals(t *testing.T) {
 		{"nothing said", "To: x\n\nhello", ErrNotEncrypted, "it is text/plain"},
 		{"empty", "", ErrNotEncrypted, ""},
 		{"multipart", "Content-Type: multipart/mixed; boundary=b\n\n--b\n" + encoded + text + "\n--b--\n", ErrNotEncrypted, "as a whole"},
-		{"signed in mixed", string(load(t, "mime-signed-in-mixed.eml")), ErrNotEncrypted, "multipart/mixed"},
+		{"signed in mixed", string(load(t, "neg/mime-signed-in-mixed.eml")), ErrNotEncrypted, "multipart/mixed"},
 		{"octet-stream of another name", "Content-Type: application/octet-stream; name=x.p7m.exe\n\n" + text, ErrNotEncrypted, ""},
 		{"opaque signed", encoded + base64.StdEncoding.EncodeToString(signed), ErrNotEncrypted, "signed, not encrypted"},
 		{"two types", "Content-Type: text/plain\n" + encoded + text, ErrHeader, ""},
@@ -143,7 +143,7 @@ func TestVectors(t *testing.T) {
 	for name, protection := range map[string]cms.Protection{
 		"openssl.rsa.smime.eml":         cms.Malleable,
 		"openssl.rsa.authenv.smime.eml": cms.Authenticated,
-		"mime-octet-stream.eml":         cms.Malleable,
+		"neg/mime-octet-stream.eml":     cms.Malleable,
 	} {
 		got, how, err := decryptString(t, string(load(t, name)), []cms.Identity{vectorIdentity(t)})
 		if err != nil {

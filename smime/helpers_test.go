@@ -50,11 +50,19 @@ func (p people) identities(addresses ...mailaddr.Address) (ids []cms.Identity) {
 	return ids
 }
 
-var crowd = sync.OnceValue(func() people {
+var crowdAuthority = sync.OnceValue(func() *testca.CA {
 	ca, err := testca.New("Test Root")
 	if err != nil {
 		panic(err)
 	}
+	return ca
+})
+
+// crowdRoot is the root certificate of the crowd.
+func crowdRoot() *x509.Certificate { return crowdAuthority().Certificate }
+
+var crowd = sync.OnceValue(func() people {
+	ca := crowdAuthority()
 	p := people{}
 	for _, name := range []mailaddr.Address{"alice@corp.example", "bob@corp.example", "carol@corp.example", "dave@corp.example"} {
 		key, err := rsa.GenerateKey(rand.Reader, 2048)

@@ -279,13 +279,11 @@ func TestThunderbird(t *testing.T) {
 			t.Fatal(err)
 		}
 		got, how, err := decryptString(t, string(mail), ids)
-		outerSigned := strings.Contains(filepath.Base(file), ".env.") && !strings.HasSuffix(file, ".env.eml")
-		switch {
-		case outerSigned && !errors.Is(err, ErrNotEncrypted):
-			t.Errorf("%s: %v, want ErrNotEncrypted", filepath.Base(file), err)
-		case !outerSigned && err != nil:
+		if err != nil {
 			t.Errorf("%s: %v", filepath.Base(file), err)
-		case !outerSigned && (how.Protection != cms.Malleable || !strings.Contains(got, "\r\nContent-Type: ") || !strings.Contains(got, "To: Bob@example.com\r\n")):
+			continue
+		}
+		if how.Protection != cms.Malleable || !strings.Contains(got, "\r\nContent-Type: ") || !strings.Contains(strings.ToLower(got), "to: bob@example.com\r\n") {
 			t.Errorf("%s: %s, %q", filepath.Base(file), how.Protection, short(got))
 		}
 	}

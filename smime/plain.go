@@ -12,38 +12,32 @@ import (
 	"github.com/galsyncd/galsyncd/cms"
 )
 
-// plainMail puts the outer header of an encrypted mail and its decrypted content together.
+// plainMail puts the header of an encrypted mail and its decrypted content together.
 type plainMail struct {
-	ctx     context.Context
-	w       io.Writer
-	lf      bool
-	outer   header
+	ctx   context.Context
+	w     io.Writer
+	lf    bool
+	outer header
+	// entity is what was decrypted; nil when it is no MIME entity, and then content is all of it.
+	entity  *entity
 	content *cms.Decrypted
 }
 
 func (m *plainMail) write() error {
-	body := bufio.NewReaderSize(&contextReader{m.ctx, m.content}, blockSize)
-	inner, err := readHeader(body)
-	if err != nil && !errors.Is(err, ErrHeader) {
-		return fmt.Errorf("read decrypted mail: %w", err)
-	}
-	encoding, isEntity := entity(inner, err)
-	if !isEntity {
+	if m.entity == nil {
 		return m.writeBare()
 	}
-	return m.writeMail(innerHeader(inner), encoding == "binary", func(w io.Writer) error {
+	encoding, err := m.entity.header.transferEncoding()
+	if err != nil {
+		encoding = ""
+	}
+	return m.writeMail(innerHeader(m.entity.header), encoding == "binary", func(w io.Writer) error {
+		body, err := m.entity.body()
+		if err != nil {
+			return err
+		}
 		return pump(m.ctx, w, body)
 	})
-}
-
-// entity decides whether content that begins with this header, or with none because of err, is a MIME entity, and returns
-// its transfer encoding. Fields that say nothing about content are no sign of one: a text may begin with "Note: ...".
-func entity(inner header, err error) (encoding string, ok bool) {
-	if err != nil || len(inner) > 0 && len(inner.content()) == 0 {
-		return "", false
-	}
-	encoding, err = inner.transferEncoding()
-	return encoding, err == nil
 }
 
 // writeMail writes the outer fields, the header of the content, and the body.

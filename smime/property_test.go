@@ -248,7 +248,7 @@ func skipHeader(mail []byte) io.Reader {
 }
 
 func FuzzDecrypt(f *testing.F) {
-	for _, name := range []string{"openssl.rsa.smime.eml", "openssl.rsa.authenv.smime.eml", "mime-octet-stream.eml", "mime-signed-in-mixed.eml"} {
+	for _, name := range []string{"openssl.rsa.smime.eml", "openssl.rsa.authenv.smime.eml", "neg/mime-octet-stream.eml", "neg/mime-signed-in-mixed.eml"} {
 		f.Add(load(f, name))
 	}
 	f.Add(append([]byte(p7m+"Content-Transfer-Encoding: binary\n\n"), envelope(f, "Content-Type: text/plain\r\n\r\nx")...))

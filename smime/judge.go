@@ -1,0 +1,180 @@
+package smime
+
+import (
+	"crypto"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/galsyncd/galsyncd/cms"
+	"github.com/galsyncd/galsyncd/internal/mailaddr"
+	"github.com/galsyncd/galsyncd/trust"
+)
+
+// Judge decides about a signer's certificate; *trust.Policy is one.
+type Judge interface {
+	ForSigning(cert *x509.Certificate, q trust.Question) []trust.Finding
+}
+
+// VerifyOptions say whom to trust. The zero value trusts nobody, but still tells changed mails from unchanged ones.
+type VerifyOptions struct {
+	// Policy judges the signer's certificate; nil trusts nobody.
+	Policy Judge
+	// Now is the clock; nil means time.Now.
+	Now func() time.Time
+	// Certificates are candidates for signers whose certificate is not in the mail, and intermediates.
+	Certificates []*x509.Certificate
+	// MaxContent is the limit of what is signed, in bytes; 0 means cms.DefaultMaxContent.
+	MaxContent int64
+	// ReportSHA1 examines signatures with SHA-1 further; the best that is ever said about them is Untrusted. Without it
+	// they are Invalid.
+	ReportSHA1 bool
+}
+
+func (o *VerifyOptions) now() time.Time {
+	if o.Now == nil {
+		return time.Now()
+	}
+	return o.Now()
+}
+
+func (o *VerifyOptions) policy() Judge {
+	if o.Policy == nil {
+		return &trust.Policy{}
+	}
+	return o.Policy
+}
+
+func (o *VerifyOptions) maxContent() int64 {
+	if o.MaxContent <= 0 {
+		return cms.DefaultMaxContent
+	}
+	return o.MaxContent
+}
+
+// clockSkew is how far ahead the clock of a signer may be.
+const clockSkew = 5 * time.Minute
+
+// judging is the judgement over the signers of one mail.
+type judging struct {
+	opts *VerifyOptions
+	from author
+	now  time.Time
+}
+
+// layer judges all signers of a SignedData.
+func (j *judging) layer(signed *cms.Signed) Layer {
+	l := Layer{Kind: SignedLayer, Detached: signed.Detached, Certificates: signed.Certificates}
+	if len(signed.Signers) == 0 {
+		l.Verdict, l.Reasons = Unsigned, []string{"it holds certificates and no signature"}
+		return l
+	}
+	l.Verdict = Invalid
+	for i := range signed.Signers {
+		s := j.signature(&signed.Signers[i], signed.Certificates)
+		if better(s.Verdict, l.Verdict) {
+			l.Verdict = s.Verdict
+		}
+		l.Signatures = append(l.Signatures, s)
+	}
+	return l
+}
+
+func (j *judging) signature(s *cms.Signer, certs []*x509.Certificate) Signature {
+	result := Signature{Verdict: Invalid, Reasons: []string{}, Algorithm: string(s.Algorithm)}
+	if s.Digest != 0 {
+		result.Digest = s.Digest.String()
+	}
+	if !s.SigningTime.IsZero() {
+		result.SigningTime = &s.SigningTime
+	}
+	if s.Err != nil {
+		result.Reasons = append(result.Reasons, s.Err.Error())
+		if len(s.Certificates) == 1 && !errors.Is(s.Err, cms.ErrSignature) {
+			result.Certificate = describe(s.Certificates[0])
+		}
+		return result
+	}
+	cert, findings := j.best(s.Certificates, certs)
+	result.Certificate = describe(cert)
+	result.Verdict = verdictOf(findings)
+	result.Reasons = j.reasons(findings)
+	if s.Digest == crypto.SHA1 {
+		result.Verdict = worse(result.Verdict, Untrusted)
+		result.Reasons = append(result.Reasons, "signed with SHA-1; such signatures can be forged")
+	}
+	if result.Verdict == Valid {
+		result.Reasons = []string{fmt.Sprintf("signed by %s, whose certificate names %s", cert.Subject, j.from)}
+	}
+	result.Warnings = j.timeWarnings(s.SigningTime, cert)
+	result.Capabilities = s.Capabilities
+	for _, c := range certs {
+		if s.Preferred != nil && slices.Equal(c.Raw, s.Preferred) {
+			result.Preferred = c
+		}
+	}
+	return result
+}
+
+// best chooses the certificate with the best verdict among those whose key verifies the signature. There can be several
+// because anybody can make a certificate with somebody else's key.
+func (j *judging) best(candidates, certs []*x509.Certificate) (*x509.Certificate, []trust.Finding) {
+	var best *x509.Certificate
+	var why []trust.Finding
+	q := trust.Question{Now: j.now, Intermediates: slices.Concat(certs, j.opts.Certificates)}
+	if j.from.address != "" {
+		q.Addresses = []mailaddr.Address{j.from.address}
+	}
+	for _, c := range candidates {
+		findings := j.opts.policy().ForSigning(c, q)
+		if best == nil || better(verdictOf(findings), verdictOf(why)) {
+			best, why = c, findings
+		}
+	}
+	return best, why
+}
+
+func (j *judging) reasons(findings []trust.Finding) []string {
+	reasons := []string{}
+	for _, f := range findings {
+		switch {
+		case f.State == trust.WrongAddress && j.from.problem != "":
+			reasons = append(reasons, j.from.problem)
+		default:
+			reasons = append(reasons, "the signer's certificate: "+f.Reason)
+		}
+		if f.Hint != "" {
+			reasons = append(reasons, f.Hint)
+		}
+	}
+	return reasons
+}
+
+// timeWarnings compares what a signer claims with what is known.
+func (j *judging) timeWarnings(claimed time.Time, cert *x509.Certificate) []string {
+	switch {
+	case claimed.IsZero():
+		return nil
+	case claimed.After(j.now.Add(clockSkew)):
+		return []string{fmt.Sprintf("the claimed time of signing, %s, is in the future", claimed.UTC().Format(time.DateTime))}
+	case claimed.Before(cert.NotBefore), claimed.After(cert.NotAfter):
+		return []string{fmt.Sprintf("at the claimed time of signing, %s, the certificate was not valid", claimed.UTC().Format(time.DateTime))}
+	}
+	return nil
+}
+
+func describe(cert *x509.Certificate) *SignerCertificate {
+	sum := sha256.Sum256(cert.Raw)
+	d := &SignerCertificate{
+		SHA256: hex.EncodeToString(sum[:]), Subject: cert.Subject.String(), Issuer: cert.Issuer.String(), Serial: cert.SerialNumber.Text(16),
+		Addresses: []string{}, NotBefore: cert.NotBefore, NotAfter: cert.NotAfter, Key: trust.KeyName(cert), X509: cert,
+	}
+	for _, a := range trust.CertificateAddresses(cert) {
+		d.Addresses = append(d.Addresses, string(a))
+	}
+	return d
+}
