@@ -2,6 +2,7 @@ package smime
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -41,6 +42,13 @@ type EncryptOptions struct {
 	// Sign, when not nil, signs the mail before it is encrypted (RFC 8551 section 3.7). The signature is made once for all
 	// copies and is hidden in them.
 	Sign *SignOptions
+	// ProtectHeaders puts the header fields of the mail inside and hides the subject outside (RFC 9788, policy
+	// hcp_baseline). Programs that do not know this show "[...]" as the subject.
+	ProtectHeaders bool
+	// LegacyDisplay, with ProtectHeaders, writes the subject at the top of the text, which such programs then show and others
+	// hide. It is done only where it does not change the mail otherwise: for a mail that is a single text/plain part
+	// without base64, in a character set that can write the subject.
+	LegacyDisplay bool
 	// AllowEncrypted encrypts mails that are encrypted already, or may be.
 	AllowEncrypted bool
 	// LF ends the lines of the output with LF, as a local sendmail wants them, in place of CRLF.
@@ -94,14 +102,22 @@ func Encrypt(ctx context.Context, r io.Reader, out Outputs, opts *EncryptOptions
 			return nil, err
 		}
 	}
-	copies, err := makeCopies(out, who, certs, h, opts)
+	inner, outer, first := h.contentOrText(), h, []byte(nil)
+	if opts.ProtectHeaders {
+		if inner, first, err = h.payload(opts.LegacyDisplay); err != nil {
+			return nil, err
+		}
+		outer = h.obscured()
+	}
+	copies, err := makeCopies(out, who, certs, outer, opts)
 	if err != nil {
 		return nil, err
 	}
+	body := bufio.NewReaderSize(io.MultiReader(bytes.NewReader(first), &contextReader{ctx, in}), blockSize)
 	if inside != nil {
-		err = copies.fillSigned(inside, h.contentOrText(), bufio.NewReaderSize(&contextReader{ctx, in}, blockSize))
+		err = copies.fillSigned(inside, inner, body)
 	} else {
-		err = copies.fill(ctx, innerHeader(h), in, encoding)
+		err = copies.fill(ctx, append(inner.append(nil), "\r\n"...), body, encoding)
 	}
 	if err != nil {
 		return nil, err

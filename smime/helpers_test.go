@@ -191,3 +191,5 @@ func mustHeader(t testing.TB, s string) header {
 	}
 	return h
 }
+
+func bufioString(s string) *bufio.Reader { return bufio.NewReader(strings.NewReader(s)) }

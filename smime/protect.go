@@ -144,6 +144,18 @@ func (h header) obscured() header {
 	return kept
 }
 
+// payload returns the header of the payload of a mail to be encrypted, and what is to be written before its body.
+func (h header) payload(legacy bool) (inner header, first []byte, err error) {
+	parameter := ""
+	if legacy {
+		if first = h.legacyDisplay(); first != nil {
+			parameter = "; hp-legacy-display=\"1\""
+		}
+	}
+	inner, err = h.protected(parameter)
+	return inner, first, err
+}
+
 // protected is the header of the payload of a mail to be encrypted (RFC 9788 section 2.1 and 2.2): the mail's fields, what of
 // them stands outside, and the Content- fields with the hp parameter. parameter is added to the Content-Type too.
 func (h header) protected(parameter string) (header, error) {
