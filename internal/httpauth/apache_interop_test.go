@@ -34,7 +34,7 @@ type apache struct {
 
 const apacheModules = "/usr/lib/apache2/modules"
 
-// newApache starts it with directives for its one location. Environment and files are for the mechanism; files are
+// newApache starts it with directives for its one location, in which FOLDER is its folder. Environment and files are for the mechanism; files are
 // readable for it alone.
 func newApache(t *testing.T, directives string, environment []string, files map[string][]byte) *apache {
 	t.Helper()
@@ -57,7 +57,7 @@ func newApache(t *testing.T, directives string, environment []string, files map[
 	}
 	port := freePort(t)
 	x.url = "https://localhost:" + port
-	conf := write(t, x.dir, "httpd.conf", apacheConfig(x.dir, port, backend.URL, directives))
+	conf := write(t, x.dir, "httpd.conf", apacheConfig(x.dir, port, backend.URL, strings.ReplaceAll(directives, "FOLDER", x.dir)))
 	cmd := exec.Command("/usr/sbin/apache2", "-d", x.dir, "-f", conf, "-DFOREGROUND")
 	cmd.Env = append(os.Environ(), environment...)
 	cmd.Stderr = os.Stderr
@@ -81,6 +81,8 @@ Listen 127.0.0.1:%s
 PidFile %s/httpd.pid
 DefaultRuntimeDir %[2]s
 ErrorLog %[2]s/error.log
+LogFormat "%%s" status
+CustomLog %[2]s/access.log status
 LogLevel info auth_gssapi:debug
 StartServers 1
 SSLEngine on
@@ -97,6 +99,16 @@ ProxyPass / %s/
 </Location>
 `, port, dir, backend, directives)
 	return b.String()
+}
+
+// seen counts the requests that came, let through or not.
+func (x *apache) seen(t *testing.T) int {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(x.dir, "access.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Count(string(b), "\n")
 }
 
 // peerFolder is a folder for a server that may run as another user.

@@ -1,5 +1,5 @@
 // Package httpauth makes the http.Client for one Exchange server: who the server must prove to be (TLS), how this program
-// proves who it is (NTLM, Basic), and how much either side may ask of the other. Sources of directory data get the
+// proves who it is (NTLM, Kerberos, Basic), and how much either side may ask of the other. Sources of directory data get the
 // client and know no password.
 //
 // What it promises: certificates are always verified, and nothing turns that off; plain http goes to loopback addresses
@@ -13,6 +13,9 @@
 // Extended Protection take it. Its three messages are made here: github.com/Azure/go-ntlmssp, which the first version
 // used, writes no binding, leaves no room for a MIC, sends every question three times and hides why a handshake broke. It
 // stays as the second opinion in the tests, where both must make the same proof.
+//
+// Kerberos is SPNEGO (RFC 4559, RFC 4178) with the same binding in the checksum of the authenticator (RFC 4121 section
+// 4.1.1) and with mutual authentication, put together from the messages of github.com/go-krb5/krb5.
 package httpauth
 
 import (
@@ -28,6 +31,7 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -39,9 +43,10 @@ type Method string
 
 // Methods. None is accepted for loopback addresses only.
 const (
-	NTLM  Method = "ntlm"
-	Basic Method = "basic"
-	None  Method = "none"
+	NTLM     Method = "ntlm"
+	Kerberos Method = "kerberos"
+	Basic    Method = "basic"
+	None     Method = "none"
 )
 
 // Bounds of a connection.
@@ -73,6 +78,8 @@ type Options struct {
 	Username string
 	// Password is called for each request, so that a changed password counts at once.
 	Password func() ([]byte, error)
+	// Kerberos is for that method; the others ignore it.
+	Kerberos KerberosOptions
 	// MaxConns is how many connections are open at the same time, 1 to 8; zero is 2.
 	MaxConns int
 	// CoolDown is how long a credential that was refused twice is not tried again; zero is 6 hours.
@@ -95,7 +102,11 @@ func New(o Options) (*http.Client, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	t := &transport{base: base, method: o.newMethod(base), guard: newGuard(cmp.Or(o.CoolDown, defaultCooling), o.Now)}
+	m, err := o.newMethod(base)
+	if err != nil {
+		return nil, fmt.Errorf("prepare the sign-in to Exchange: %w", err)
+	}
+	t := &transport{base: base, method: m, guard: newGuard(cmp.Or(o.CoolDown, defaultCooling), o.Now)}
 	t.lanes = newLanes(cmp.Or(o.MaxConns, defaultConns), func() *lane {
 		return &lane{http: newTransport(base, roots), guard: t.guard}
 	})
@@ -105,15 +116,17 @@ func New(o Options) (*http.Client, error) {
 	}, nil
 }
 
-func (o *Options) newMethod(base *url.URL) method {
+func (o *Options) newMethod(base *url.URL) (method, error) {
 	who := account{o.Username, o.Password}
 	switch o.Method {
 	case NTLM:
-		return ntlmMethod{account: who, target: "HTTP/" + base.Hostname(), now: o.Now}
+		return ntlmMethod{account: who, target: "HTTP/" + base.Hostname(), now: o.Now}, nil
+	case Kerberos:
+		return newKerberos(o.Kerberos, o.Username, base, o.Now)
 	case Basic:
-		return basicMethod{who}
+		return basicMethod{who}, nil
 	default:
-		return noMethod{}
+		return noMethod{}, nil
 	}
 }
 
@@ -133,23 +146,31 @@ func (o *Options) check() (*url.URL, error) {
 		return nil, errors.New("method \"basic\" sends the password itself and needs https; change exchange.url or exchange.auth.method")
 	case o.Method == None && !local:
 		return nil, fmt.Errorf("method \"none\" is for loopback addresses, and %s is none; set exchange.auth.method", u.Host)
-	case o.Method != NTLM && o.Method != Basic && o.Method != None:
-		return nil, fmt.Errorf("method %q is not \"ntlm\", \"basic\" or \"none\"; set exchange.auth.method", o.Method)
+	case !slices.Contains([]Method{NTLM, Kerberos, Basic, None}, o.Method):
+		return nil, fmt.Errorf("method %q is not \"ntlm\", \"kerberos\", \"basic\" or \"none\"; set exchange.auth.method", o.Method)
 	case o.MaxConns < 0 || o.MaxConns > maxConns:
 		return nil, fmt.Errorf("%d connections are not between 1 and %d", o.MaxConns, maxConns)
 	case o.CoolDown < 0:
 		return nil, errors.New("the cool-down is negative")
 	}
-	if o.Method == None {
-		return u, nil
+	return u, o.checkCredential()
+}
+
+// checkCredential reports what is missing for the method.
+func (o *Options) checkCredential() error {
+	switch o.Method {
+	case None:
+		return nil
+	case Kerberos:
+		return o.Kerberos.check(o.Username)
 	}
 	switch {
 	case o.Username == "" || len(o.Username) > maxUsername || strings.ContainsRune(o.Username, ':') || strings.ContainsFunc(o.Username, unicode.IsControl):
-		return nil, errors.New("the username is empty, too long, or has a colon or a control character; check exchange.auth.username")
+		return errors.New("the username is empty, too long, or has a colon or a control character; check exchange.auth.username")
 	case o.Password == nil:
-		return nil, errors.New("there is no password; set exchange.auth.password_file")
+		return errors.New("there is no password; set exchange.auth.password_file")
 	}
-	return u, nil
+	return nil
 }
 
 func isLoopback(host string) bool {

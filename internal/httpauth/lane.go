@@ -48,48 +48,46 @@ type lane struct {
 	guard *guard
 
 	credential fingerprint // of the request under way
+	spnego     spnegoState
 }
 
-// ask sends a request that does not show the credential.
-func (l *lane) ask(req *http.Request) (*http.Response, error) {
-	resp, err := l.http.RoundTrip(req)
+// ask sends a request that does not show the credential, and tells whether its connection is a new one.
+func (l *lane) ask(req *http.Request) (resp *http.Response, fresh bool, err error) {
+	if resp, fresh, err = l.send(req); err == nil {
+		resp, err = settled(resp)
+	}
+	return resp, fresh, err
+}
+
+func (l *lane) send(req *http.Request) (resp *http.Response, fresh bool, err error) {
+	trace := &httptrace.ClientTrace{GotConn: func(i httptrace.GotConnInfo) { fresh = !i.Reused }}
+	resp, err = l.http.RoundTrip(req.WithContext(httptrace.WithClientTrace(req.Context(), trace)))
+	return resp, fresh, err
+}
+
+// show sends a request that carries the credential, or its proof, under the eyes of the guard. What a 401 means is judged
+// by the caller, who is told whether the connection was a new one; with nil it is a refusal.
+func (l *lane) show(req *http.Request, judge func(resp *http.Response, fresh bool) outcome) (*http.Response, error) {
+	if err := l.guard.enter(req.Context(), l.credential); err != nil {
+		closeBody(req)
+		return nil, err
+	}
+	resp, fresh, err := l.send(req)
+	o := unanswered
+	switch {
+	case err != nil:
+	case resp.StatusCode != http.StatusUnauthorized:
+		o = accepted
+	case judge == nil:
+		o = refused
+	default:
+		o = judge(resp, fresh)
+	}
+	l.guard.leave(l.credential, o)
 	if err != nil {
 		return nil, err
 	}
 	return settled(resp)
-}
-
-// show sends a request that carries the credential, or its proof, under the eyes of the guard. A handshake is the second
-// half of one that began on this connection.
-func (l *lane) show(req *http.Request, handshake bool) (*http.Response, error) {
-	resp, fresh, err := l.present(req)
-	switch {
-	case err != nil:
-		l.guard.leave(l.credential, unanswered)
-		return nil, err
-	case resp.StatusCode != http.StatusUnauthorized:
-		l.guard.leave(l.credential, accepted)
-	case handshake && fresh:
-		// The server did not see the first half of the handshake, so it judged nothing.
-		l.guard.leave(l.credential, unanswered)
-		_ = resp.Body.Close()
-		return nil, errHandshake
-	default:
-		l.guard.leave(l.credential, refused)
-	}
-	return settled(resp)
-}
-
-// present sends a request once the guard lets the credential be seen, and tells whether its connection is a new one.
-// When it returns, the guard must be told what became of it.
-func (l *lane) present(req *http.Request) (resp *http.Response, fresh bool, err error) {
-	if err := l.guard.enter(req.Context(), l.credential); err != nil {
-		closeBody(req)
-		return nil, false, err
-	}
-	trace := &httptrace.ClientTrace{GotConn: func(i httptrace.GotConnInfo) { fresh = !i.Reused }}
-	resp, err = l.http.RoundTrip(req.WithContext(httptrace.WithClientTrace(req.Context(), trace)))
-	return resp, fresh, err
 }
 
 // refuseUnseen counts a 401 that came before the credential was shown: the server offers no way to.
@@ -179,9 +177,9 @@ func settled(resp *http.Response) (*http.Response, error) {
 	return resp, nil
 }
 
-// offered tells whether a settled answer offers a scheme, and the token that came with the offer, if any.
+// offered tells whether an answer offers a scheme, and the token that came with the offer, if any.
 func offered(resp *http.Response, scheme string) (token []byte, ok bool) {
-	for _, o := range resp.Header.Values("WWW-Authenticate") {
+	for _, o := range splitOffers(resp.Header.Values("WWW-Authenticate")) {
 		if name, rest, _ := strings.Cut(o, " "); name == scheme {
 			ok = true
 			if b, err := base64.StdEncoding.DecodeString(strings.TrimSpace(rest)); err == nil && len(b) > 0 {

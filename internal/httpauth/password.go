@@ -47,7 +47,7 @@ type basicProof struct{ username, password string }
 func (p basicProof) do(l *lane, req *http.Request) (*http.Response, error) {
 	signed := req.Clone(req.Context())
 	signed.SetBasicAuth(p.username, p.password)
-	return l.show(signed, false)
+	return l.show(signed, nil)
 }
 
 // ntlmMethod is the three messages of NTLM on one connection (MS-NTHT).
@@ -70,7 +70,7 @@ func (p ntlmProof) do(l *lane, req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	resp, err := l.ask(q.plain())
+	resp, _, err := l.ask(q.plain())
 	if err != nil || resp.StatusCode != http.StatusUnauthorized {
 		return resp, err
 	}
@@ -80,7 +80,7 @@ func (p ntlmProof) do(l *lane, req *http.Request) (*http.Response, error) {
 		return resp, nil
 	}
 	negotiate := newNegotiate()
-	resp, err = l.ask(q.empty(scheme, negotiate))
+	resp, _, err = l.ask(q.empty(scheme, negotiate))
 	if err != nil {
 		return nil, err
 	}
@@ -99,12 +99,24 @@ func (p ntlmProof) do(l *lane, req *http.Request) (*http.Response, error) {
 	}
 	p.answer.endPoint = endPoint(resp.TLS)
 	rand.Read(p.answer.nonce[:])
-	resp, err = l.show(q.signed(scheme, p.answer.message(negotiate, c)), true)
-	if err == nil && resp.StatusCode == http.StatusUnauthorized {
+	lost := false
+	resp, err = l.show(q.signed(scheme, p.answer.message(negotiate, c)), func(_ *http.Response, fresh bool) outcome {
+		if lost = fresh; lost { // the server did not see the first half of the handshake, so it judged nothing
+			return unanswered
+		}
+		return refused
+	})
+	switch {
+	case err != nil:
+		return nil, err
+	case lost:
+		_ = resp.Body.Close()
+		return nil, errHandshake
+	case resp.StatusCode == http.StatusUnauthorized:
 		// Some servers remember a handshake that failed and refuse the next one on the same connection.
 		l.http.CloseIdleConnections()
 	}
-	return resp, err
+	return resp, nil
 }
 
 // ntlmScheme is the name under which the server takes NTLM; empty when it does not. Under Negotiate it takes the bare
