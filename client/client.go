@@ -127,39 +127,38 @@ func (c *Client) dial(ctx context.Context) (net.Conn, error) {
 	return conn, nil
 }
 
+// connectError is why there is no connection to a daemon that this user trusts.
+type connectError struct {
+	text, hint string
+	causes     []error
+}
+
+func (e *connectError) Error() string   { return e.text }
+func (e *connectError) Unwrap() []error { return e.causes }
+
+// Hint says what to do.
+func (e *connectError) Hint() string { return e.hint }
+
 func (c *Client) dialError(err error) error {
-	var op *net.OpError
-	if errors.As(err, &op) {
+	e := &connectError{causes: []error{err}}
+	if op, ok := errors.AsType[*net.OpError](err); ok {
 		err = op.Err // without the path, which is said already
+	}
+	if call, ok := errors.AsType[*os.SyscallError](err); ok {
+		err = call.Err
 	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
-		return &notRunning{c.socket, err}
+		e.text = fmt.Sprintf("connect to %s: %v (%v)", c.socket, ErrNotRunning, err)
+		e.hint = "start it: systemctl --user start galsyncd, or sudo systemctl start galsyncd"
+		e.causes = append(e.causes, ErrNotRunning)
 	case errors.Is(err, fs.ErrPermission):
-		return fmt.Errorf("connect to %s: %w; this socket is another user's", c.socket, err)
+		e.text = fmt.Sprintf("connect to %s: %v", c.socket, err)
+		e.hint = "this socket is another user's; name another with --socket or GALSYNCD_SOCKET"
+	default:
+		e.text = fmt.Sprintf("connect to %s: %v", c.socket, err)
 	}
-	return fmt.Errorf("connect to %s: %w", c.socket, err)
-}
-
-// notRunning is ErrNotRunning for one socket.
-type notRunning struct {
-	socket string
-	err    error
-}
-
-func (n *notRunning) Error() string {
-	cause := n.err
-	if call, ok := errors.AsType[*os.SyscallError](cause); ok {
-		cause = call.Err
-	}
-	return fmt.Sprintf("connect to %s: %v (%v)", n.socket, ErrNotRunning, cause)
-}
-
-func (n *notRunning) Unwrap() []error { return []error{ErrNotRunning, n.err} }
-
-// Hint says what to do.
-func (*notRunning) Hint() string {
-	return "start it: systemctl --user start galsyncd, or sudo systemctl start galsyncd"
+	return e
 }
 
 // authenticate accepts a server that is run by this user, by root or by the user of the system's daemon.
@@ -262,7 +261,10 @@ func (c *Client) transportError(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	if errors.Is(err, ErrNotRunning) || errors.Is(err, ErrUntrustedServer) {
+	if connect, ok := errors.AsType[*connectError](err); ok {
+		return connect
+	}
+	if errors.Is(err, ErrUntrustedServer) {
 		return err
 	}
 	return fmt.Errorf("ask galsyncd at %s: %w", c.socket, err)

@@ -2,6 +2,8 @@ package client
 
 import (
 	"context"
+	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"io"
 	"mime"
@@ -19,6 +21,20 @@ type EncryptOptions struct {
 	// Size is the length of the message in bytes, when it is known; 0: unknown. With it a mail beyond the limit is
 	// refused before it is sent.
 	Size int64
+	// Sign signs the mail before it is encrypted; only the user's own daemon can. Identity is the SHA-256 fingerprint of
+	// the certificate to sign with, in hex; empty: the one for the From address.
+	Sign     bool
+	Identity string
+}
+
+// SignOptions are wishes for a signature; the zero value has none.
+type SignOptions struct {
+	// Identity is as in EncryptOptions.
+	Identity string
+	// Opaque wraps the mail, so that only S/MIME programs can show it.
+	Opaque bool
+	// Size is as in EncryptOptions.
+	Size int64
 }
 
 // Copy is one encrypted copy of a mail.
@@ -33,7 +49,7 @@ type Copy struct {
 type Decrypted struct {
 	// Protection is "malleable" or "authenticated".
 	Protection string
-	// Cipher is the content-encryption algorithm, for example "aes-256-cbc".
+	// Cipher is the content-encryption algorithm, for example "AES-256-CBC".
 	Cipher string
 }
 
@@ -86,14 +102,70 @@ func (c *Client) Decrypt(ctx context.Context, message io.Reader, w io.Writer) (*
 	}
 	return &Decrypted{
 		Protection: answer.Header.Get("Galsyncd-Protection"), Cipher: answer.Header.Get("Galsyncd-Cipher"),
+		Verdict: answer.Header.Get("Galsyncd-Verdict"), Verification: findings(answer.Header.Get("Galsyncd-Findings")),
 	}, nil
 }
 
-func (o EncryptOptions) query() url.Values {
-	if len(o.To) == 0 {
+// findings reads the findings of a header; nil when there are none.
+func findings(text string) *Verification {
+	js, err := base64.RawURLEncoding.DecodeString(text)
+	v := &Verification{}
+	if err != nil || text == "" || json.Unmarshal(js, v) != nil {
 		return nil
 	}
-	return url.Values{"to": o.To}
+	return v
+}
+
+// Sign reads a mail and writes it signed. Nothing is written when the daemon refuses; after any other error what was
+// written must be thrown away.
+func (c *Client) Sign(ctx context.Context, message io.Reader, w io.Writer, options SignOptions) error {
+	mail := &source{r: message, size: options.Size}
+	defer mail.stop()
+	query := url.Values{}
+	if options.Identity != "" {
+		query.Set("identity", options.Identity)
+	}
+	if options.Opaque {
+		query.Set("opaque", "1")
+	}
+	answer, err := c.postMail(ctx, "/v1/sign", "message/rfc822", mail, query)
+	if err == nil {
+		err = copyMail(w, answer)
+	}
+	if err = mail.verdict(ctx, err); err != nil {
+		return fmt.Errorf("sign: %w", err)
+	}
+	return nil
+}
+
+// Verify reads a mail and says what is known about its signatures. An error means that it could not be looked at, not
+// that a signature is bad.
+func (c *Client) Verify(ctx context.Context, message io.Reader) (*Verification, error) {
+	mail := &source{r: message}
+	defer mail.stop()
+	answer, err := c.postMail(ctx, "/v1/verify", "application/json", mail, nil)
+	v := &Verification{}
+	if err == nil {
+		err = readJSON(answer, v)
+	}
+	if err = mail.verdict(ctx, err); err != nil {
+		return nil, fmt.Errorf("verify: %w", err)
+	}
+	return v, nil
+}
+
+func (o EncryptOptions) query() url.Values {
+	query := url.Values{}
+	if len(o.To) > 0 {
+		query["to"] = o.To
+	}
+	if o.Sign {
+		query.Set("sign", "1")
+	}
+	if o.Identity != "" {
+		query.Set("identity", o.Identity)
+	}
+	return query
 }
 
 func (c *Client) postMail(ctx context.Context, path, accept string, mail *source, query url.Values) (*http.Response, error) {

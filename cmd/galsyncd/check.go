@@ -55,14 +55,15 @@ func (a *app) configName(cfg *config.Config) string {
 }
 
 func (a *app) check() *cobra.Command {
-	return &cobra.Command{
+	var user bool
+	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "verify the files: the cache and the keyring",
 		Long: "Has the daemon verify every page and record of its files; without a daemon, verifies them itself. The exit\n" +
 			"status is 1 when a file is damaged.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			report, err := a.runCheck(cmd.Context())
+			report, err := a.runCheck(cmd.Context(), user)
 			if err != nil {
 				return failed(err)
 			}
@@ -75,33 +76,54 @@ func (a *app) check() *cobra.Command {
 			return nil
 		},
 	}
+	cmd.Flags().BoolVar(&user, "user", false, "without a daemon: the user's files")
+	return cmd
 }
 
-func (a *app) runCheck(ctx context.Context) (*client.CheckReport, error) {
+func (a *app) runCheck(ctx context.Context, user bool) (*client.CheckReport, error) {
 	c, err := a.client()
 	if err != nil {
 		return nil, err
 	}
-	report, err := c.Check(ctx)
+	answer, err := c.Check(ctx)
 	if !errors.Is(err, client.ErrNotRunning) {
-		return report, err
+		return answer, err
 	}
-	role := a.role(false)
+	role := a.role(user)
 	cfg, err := a.load(role)
 	if err != nil {
 		return nil, err
 	}
-	report = &client.CheckReport{OK: true}
-	path := filepath.Join(cfg.Cache.Dir, "cache.db")
-	report.Files = append(report.Files, fileCheck("cache", path, cache.Verify(path), "it is set aside and fetched again when galsyncd starts"))
+	report := &fileReport{client.CheckReport{OK: true}}
+	cachePath, keysPath := filepath.Join(cfg.Cache.Dir, "cache.db"), keyringPath(cfg)
+	if err := report.add("cache", cachePath, cache.Verify(cachePath), "it is set aside and fetched again when galsyncd starts"); err != nil {
+		return nil, err
+	}
 	if role == config.RoleUser {
-		path := keyringPath(cfg)
-		report.Files = append(report.Files, fileCheck("keyring", path, checkKeyring(path), "restore a copy; galsyncd does not touch it"))
+		if err := report.add("keyring", keysPath, checkKeyring(keysPath), "restore a copy; galsyncd does not touch it"); err != nil {
+			return nil, err
+		}
 	}
-	for _, f := range report.Files {
-		report.OK = report.OK && f.State != "damaged"
+	return &report.CheckReport, nil
+}
+
+// fileReport is a client.CheckReport that is being made.
+type fileReport struct{ client.CheckReport }
+
+// add notes what was found. A file that could not be looked into is an error: it is not known to be damaged.
+func (r *fileReport) add(name, path string, found error, hint string) error {
+	f := client.FileCheck{Name: name, Path: path, State: "ok"}
+	switch {
+	case errors.Is(found, os.ErrNotExist):
+		f.State = "missing"
+	case errors.Is(found, os.ErrPermission):
+		return fmt.Errorf("check the %s: %w", name, found)
+	case found != nil:
+		f.State, f.Detail, f.Hint = "damaged", found.Error(), hint
+		r.OK = false
 	}
-	return report, nil
+	r.Files = append(r.Files, f)
+	return nil
 }
 
 func checkKeyring(path string) error {
@@ -113,17 +135,6 @@ func checkKeyring(path string) error {
 		return err
 	}
 	return errors.Join(k.Check(), k.Close())
-}
-
-func fileCheck(name, path string, err error, hint string) client.FileCheck {
-	f := client.FileCheck{Name: name, Path: path, State: "ok"}
-	switch {
-	case errors.Is(err, os.ErrNotExist):
-		f.State = "missing"
-	case err != nil:
-		f.State, f.Detail, f.Hint = "damaged", err.Error(), hint
-	}
-	return f
 }
 
 func printCheck(w io.Writer, report *client.CheckReport) {

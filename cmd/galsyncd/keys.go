@@ -57,6 +57,12 @@ func (a *app) runImport(ctx context.Context, path, pfxFile, keyringFile string) 
 	if err != nil {
 		return err
 	}
+	if status.Keyring == nil && status.Role == "user" {
+		// The keyring cannot be used; its own refusal says why.
+		if _, err := c.Identities(ctx); err != nil {
+			return err
+		}
+	}
 	if status.Keyring == nil {
 		return &exitError{status: exitNotAllowed, err: fmt.Errorf("import an identity: the daemon that answers holds no private keys (%s role)", status.Role),
 			hint: "start your own: systemctl --user enable --now galsyncd"}

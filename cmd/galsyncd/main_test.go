@@ -43,6 +43,7 @@ func scriptCommands() map[string]func(*testscript.TestScript, bool, []string) {
 		"damage":    cmdDamage,    // damage flip|truncate|overwrite|schema FILE [NUMBER]
 		"mode":      cmdMode,      // mode FILE OCTAL
 		"holds":     cmdHolds,     // holds FOLDER [FILE...]
+		"stranger":  cmdStranger,  // stranger start SOCKET | stranger stop
 		"readable":  cmdReadable,  // [!] readable MAIL NAME TEXT
 	}
 	out := map[string]func(*testscript.TestScript, bool, []string){}

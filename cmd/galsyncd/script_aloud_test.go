@@ -56,8 +56,9 @@ func lint(message string) []string {
 	if regexp.MustCompile(`(?i)\bfailed to\b|\bunable to (open|read|write)|\berror:`).MatchString(message) {
 		complaints = append(complaints, "chains failures instead of saying what was attempted")
 	}
-	for part := range strings.SplitSeq(message, ": ") {
-		if len(part) > 20 && strings.Count(message, part) > 1 {
+	parts := strings.Split(message, ": ")
+	for i, part := range parts {
+		if len(part) > 20 && strings.Count(message, part) > 1 || i > 0 && part == parts[i-1] {
 			complaints = append(complaints, fmt.Sprintf("says %q twice", part))
 			break
 		}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -97,38 +96,4 @@ func (w *world) await(d *daemonProcess, what string) {
 	case <-time.After(patience):
 		w.Fatalf("the daemon does not %s:\n%s", what, w.ReadFile(d.log))
 	}
-}
-
-// stranger is a program that listens on the socket it is told and says what it was sent: a server that has no business
-// there. It ends when its standard input does.
-func stranger() {
-	l, err := net.Listen("unix", os.Args[1])
-	if err != nil {
-		fmt.Println("error:", err)
-		os.Exit(1)
-	}
-	fmt.Println("listening")
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer conn.Close()
-				b := make([]byte, 1<<16)
-				for {
-					n, err := conn.Read(b)
-					if n > 0 {
-						fmt.Printf("received %q\n", b[:n])
-					}
-					if err != nil {
-						return
-					}
-				}
-			}()
-		}
-	}()
-	b := make([]byte, 1)
-	os.Stdin.Read(b)
 }

@@ -24,6 +24,7 @@ type world struct {
 	options  exchangesim.Options
 	before   exchangesim.Requests
 	daemons  map[string]*daemonProcess
+	stranger *strangerProcess
 }
 
 type worldKey struct{}
@@ -61,6 +62,10 @@ func (w *world) close() {
 	for _, d := range w.daemons {
 		d.cmd.Process.Kill()
 		<-d.ended
+	}
+	if w.stranger != nil {
+		w.stranger.cmd.Process.Kill()
+		w.stranger.cmd.Wait()
 	}
 	if w.exchange != nil {
 		w.exchange.Close()

@@ -109,13 +109,18 @@ func (a *app) runServe(ctx context.Context, user bool) error {
 		encrypter.Online = online
 	}
 	spool := rooms.Spool(cfg.Cache.Dir)
+	verifier := rooms.Verifier{Policy: policy, Now: time.Now, MaxContent: cfg.Limits.MaxMessage}
+	if keysErr == nil && keys != nil {
+		encrypter.Signer = &rooms.Signer{Keyring: keys, Now: time.Now}
+	}
 	server := &service.Server{
 		Role: service.RoleSystem, Build: service.Build{Version: version}, Admins: cfg.Socket.Admins,
 		Limits: service.Limits{MaxMessage: cfg.Limits.MaxMessage, PerUser: cfg.Limits.ConcurrentPerUser},
 		Status: status, Syncer: runs, Recipients: book, Directory: dir, Encrypter: encrypter,
-		Checker: rooms.Checker{Cache: copy, Keyring: keys, KeyringPath: keyringPath(cfg)},
-		Spool:   func() (service.Spool, error) { return spool() },
-		Log:     log,
+		Checker:  rooms.Checker{Cache: copy, Keyring: keys, KeyringErr: keysErr, KeyringPath: keyringPath(cfg)},
+		Verifier: verifier,
+		Spool:    func() (service.Spool, error) { return spool() },
+		Log:      log,
 	}
 	if online != nil {
 		server.Online, server.OnlineOnMiss = online, cfg.Sync.OnlineOnMiss
@@ -126,7 +131,8 @@ func (a *app) runServe(ctx context.Context, user bool) error {
 		server.Keyring, server.Decrypter = rooms.NoKeyring{Err: keysErr}, rooms.NoKeyring{Err: keysErr}
 		if keysErr == nil {
 			server.Keyring = rooms.Keyring{Keyring: keys}
-			server.Decrypter = rooms.Decrypter{Keyring: keys, Spool: spool, MaxContent: cfg.Limits.MaxMessage}
+			server.Decrypter = rooms.Decrypter{Keyring: keys, Spool: spool, MaxContent: cfg.Limits.MaxMessage, Verifier: verifier}
+			server.Signer = *encrypter.Signer
 		}
 	}
 

@@ -13,16 +13,21 @@ import (
 // Checker verifies the files of the daemon. It implements service.Checker.
 type Checker struct {
 	Cache *cache.Cache
-	// Keyring is nil in the system role, and when it could not be opened.
+	// Keyring is nil in the system role, and when it could not be opened; KeyringErr then says why.
 	Keyring     *keyring.Keyring
+	KeyringErr  error
 	KeyringPath string
 }
 
 // Check implements service.Checker.
 func (c Checker) Check(ctx context.Context) (service.CheckReport, error) {
 	files := []service.FileCheck{fileCheck("cache", c.Cache.Path(), c.Cache.Check(ctx), "restart galsyncd: it sets the file aside and fetches the address book again")}
-	if c.Keyring != nil {
-		files = append(files, fileCheck("keyring", c.KeyringPath, c.Keyring.Check(), "restore a copy; galsyncd does not touch it"))
+	const restore = "restore a copy; galsyncd does not touch it"
+	switch {
+	case c.KeyringErr != nil:
+		files = append(files, fileCheck("keyring", c.KeyringPath, c.KeyringErr, restore))
+	case c.Keyring != nil:
+		files = append(files, fileCheck("keyring", c.KeyringPath, c.Keyring.Check(), restore))
 	}
 	report := service.CheckReport{OK: true, Files: files}
 	for _, f := range files {

@@ -175,7 +175,7 @@ func (NoKeyring) Lock(context.Context) error { return nil }
 
 // Decrypt implements service.Decrypter.
 func (n NoKeyring) Decrypt(context.Context, io.Reader, func(service.Decrypted) (io.Writer, error)) error {
-	return n.problem("decrypt the mail")
+	return n.problem("open the private keys")
 }
 
 func (n NoKeyring) problem(attempt string) error {

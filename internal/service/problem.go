@@ -3,8 +3,10 @@ package service
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 )
 
 // Code names a kind of refusal. Codes are stable: programs decide on them, never on the texts.
@@ -23,6 +25,7 @@ const (
 	CodeNotEncrypted       Code = "not-encrypted"
 	CodeNoRecipientKey     Code = "no-recipient-key"
 	CodeDecryptFailed      Code = "decrypt-failed"
+	CodeNoSigningKey       Code = "no-signing-key"
 	CodeKeyringLocked      Code = "keyring-locked"
 	CodeWrongPassphrase    Code = "wrong-passphrase"
 	CodeNotAllowed         Code = "not-allowed"
@@ -62,6 +65,7 @@ var kinds = []kind{
 	{CodeNotEncrypted, 422, "The mail is not encrypted"},
 	{CodeNoRecipientKey, 422, "The mail is not encrypted to a key in the keyring"},
 	{CodeDecryptFailed, 422, "The mail cannot be decrypted"},
+	{CodeNoSigningKey, 422, "The keyring has no key that can sign this mail"},
 	{CodeKeyringLocked, 423, "The keyring is locked"},
 	{CodeWrongPassphrase, 403, "The passphrase is wrong"},
 	{CodeNotAllowed, 403, "This caller may not do this"},
@@ -131,19 +135,19 @@ func NewProblem(code Code, detail, hint string) *Problem {
 // known about any of them, else CodeRecipientsUnusable.
 func UnusableRecipients(obstacles []Obstacle) *Problem {
 	code := CodeRecipientUnknown
-	detail := "encrypt:"
+	var names []string
 	for i, o := range obstacles {
 		if o.State != "unknown" {
 			code = CodeRecipientsUnusable
 		}
 		if i < 10 {
-			detail += " " + o.Address + " is " + o.State + ";"
+			names = append(names, fmt.Sprintf("%s (%s)", o.Address, o.State))
 		}
 	}
-	if n := len(obstacles) - 10; n > 0 {
-		detail += " and " + strconv.Itoa(n) + " more;"
+	if n := len(obstacles) - len(names); n > 0 {
+		names = append(names, fmt.Sprintf("%d more", n))
 	}
-	p := NewProblem(code, detail+" nothing was encrypted", "")
+	p := NewProblem(code, "nothing was encrypted: no usable certificate for "+strings.Join(names, ", "), "")
 	p.Recipients = obstacles
 	return p
 }
