@@ -51,6 +51,10 @@ type Decrypted struct {
 	Protection string
 	// Cipher is the content-encryption algorithm, for example "AES-256-CBC".
 	Cipher string
+	// Verification is what is known about signatures; nil when the findings were too long to be sent along: then Verdict
+	// is all there is.
+	Verification *Verification
+	Verdict      string
 }
 
 // Encrypt reads a mail (message/rfc822) and writes it encrypted to all of its recipients. An *Error with CodeRecipientUnknown
@@ -143,11 +147,7 @@ func (c *Client) Sign(ctx context.Context, message io.Reader, w io.Writer, optio
 func (c *Client) Verify(ctx context.Context, message io.Reader) (*Verification, error) {
 	mail := &source{r: message}
 	defer mail.stop()
-	answer, err := c.postMail(ctx, "/v1/verify", "application/json", mail, nil)
-	v := &Verification{}
-	if err == nil {
-		err = readJSON(answer, v)
-	}
+	v, err := ask[Verification](ctx, c, request{method: http.MethodPost, path: "/v1/verify", kind: "message/rfc822", body: mail, size: mail.size, stream: true})
 	if err = mail.verdict(ctx, err); err != nil {
 		return nil, fmt.Errorf("verify: %w", err)
 	}

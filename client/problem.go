@@ -20,6 +20,7 @@ const (
 	CodeNotEncrypted       = "not-encrypted"
 	CodeNoRecipientKey     = "no-recipient-key"
 	CodeDecryptFailed      = "decrypt-failed"
+	CodeNoSigningKey       = "no-signing-key"
 	CodeKeyringLocked      = "keyring-locked"
 	CodeWrongPassphrase    = "wrong-passphrase"
 	CodeNotAllowed         = "not-allowed"

@@ -338,3 +338,70 @@ type FileCheck struct {
 	Detail string `json:"detail,omitempty"`
 	Hint   string `json:"hint,omitempty"`
 }
+
+// Verification is what is known about the signatures of a mail.
+type Verification struct {
+	// Verdict is "valid", "invalid", "untrusted", "valid-but-other-address", "expired-then", "unsigned" or "partial".
+	Verdict  string   `json:"verdict"`
+	Reasons  []string `json:"reasons"`
+	Warnings []string `json:"warnings,omitempty"`
+	// Inside is the verdict of the signatures inside of the encrypted layer; empty for a mail that was not decrypted.
+	Inside string `json:"inside,omitempty"`
+	// From is the address that signers were compared with.
+	From string `json:"from,omitempty"`
+	// Layers are what the mail is wrapped into, the outermost first.
+	Layers []Layer `json:"layers,omitempty"`
+	// Parts are the signed parts of a mail whose verdict is "partial".
+	Parts   []Part            `json:"parts,omitempty"`
+	Headers *ProtectedHeaders `json:"headers,omitempty"`
+}
+
+// Layer is one wrapping of a mail.
+type Layer struct {
+	// Kind is "signed", "encrypted" or "compressed".
+	Kind       string      `json:"kind"`
+	Verdict    string      `json:"verdict,omitempty"`
+	Reasons    []string    `json:"reasons,omitempty"`
+	Detached   bool        `json:"detached,omitempty"`
+	Signatures []Signature `json:"signatures,omitempty"`
+	Protection string      `json:"protection,omitempty"`
+	Cipher     string      `json:"cipher,omitempty"`
+}
+
+// Signature is one signature with its outcome.
+type Signature struct {
+	Verdict     string             `json:"verdict"`
+	Reasons     []string           `json:"reasons"`
+	Warnings    []string           `json:"warnings,omitempty"`
+	Certificate *SignerCertificate `json:"certificate,omitempty"`
+	Algorithm   string             `json:"algorithm,omitempty"`
+	Digest      string             `json:"digest,omitempty"`
+	// SigningTime is what the signer claims.
+	SigningTime *time.Time `json:"signingTime,omitempty"`
+}
+
+// SignerCertificate describes a signer's certificate.
+type SignerCertificate struct {
+	SHA256    string    `json:"sha256"`
+	Subject   string    `json:"subject"`
+	Issuer    string    `json:"issuer"`
+	Serial    string    `json:"serial"`
+	Addresses []string  `json:"addresses"`
+	NotBefore time.Time `json:"notBefore"`
+	NotAfter  time.Time `json:"notAfter"`
+	Key       string    `json:"key"`
+}
+
+// Part is a signed part of a mail.
+type Part struct {
+	// Path counts the parts from 1: "2.1" is the first part of the second part.
+	Path         string       `json:"path"`
+	Verification Verification `json:"verification"`
+}
+
+// ProtectedHeaders says which header fields were inside the signature or encryption (RFC 9788).
+type ProtectedHeaders struct {
+	Form         string   `json:"form"`
+	Fields       []string `json:"fields"`
+	Confidential []string `json:"confidential,omitempty"`
+}

@@ -98,7 +98,11 @@ func Encrypt(ctx context.Context, r io.Reader, out Outputs, opts *EncryptOptions
 	}
 	var inside *signing
 	if opts.Sign != nil {
-		if inside, err = newSigning(opts.Sign); err != nil {
+		sign, err := opts.Sign.forMail(h)
+		if err != nil {
+			return nil, err
+		}
+		if inside, err = newSigning(sign); err != nil {
 			return nil, err
 		}
 	}

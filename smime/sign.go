@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/galsyncd/galsyncd/cms"
+	"github.com/galsyncd/galsyncd/internal/mailaddr"
 )
 
 // Signer is a certificate with its private key.
@@ -34,6 +35,8 @@ type Signer struct {
 // SignOptions say with which key and in which form.
 type SignOptions struct {
 	Signer Signer
+	// Choose, when not nil, picks the Signer for a mail by its From addresses: one, or none when they cannot be told.
+	Choose func(from []mailaddr.Address) (Signer, error)
 	// Opaque wraps the mail into application/pkcs7-mime, which only S/MIME programs can show, in place of multipart/signed,
 	// which everybody can read (RFC 8551 section 3.5).
 	Opaque bool
@@ -54,6 +57,21 @@ type Signed struct {
 	Warnings []string
 }
 
+// forMail are the options for a mail with this header: with the signer that Choose picks.
+func (o *SignOptions) forMail(h header) (*SignOptions, error) {
+	if o.Choose == nil {
+		return o, nil
+	}
+	var from []mailaddr.Address
+	if a := readFrom(h); a.address != "" {
+		from = append(from, a.address)
+	}
+	chosen := *o
+	var err error
+	chosen.Signer, err = o.Choose(from)
+	return &chosen, err
+}
+
 // Sign reads a mail (message/rfc822, lines ending in LF or CRLF) from r and writes it signed to w.
 //
 // The outer header keeps every field as it is, in order, but Content-* and MIME-Version. What is signed are the Content-*
@@ -68,6 +86,9 @@ func Sign(ctx context.Context, r io.Reader, w io.Writer, opts *SignOptions) (*Si
 	in := bufio.NewReaderSize(&contextReader{ctx, r}, blockSize)
 	h, err := readMailHeader(in)
 	if err != nil {
+		return nil, err
+	}
+	if opts, err = opts.forMail(h); err != nil {
 		return nil, err
 	}
 	s, err := newSigning(opts)

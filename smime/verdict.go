@@ -106,7 +106,7 @@ type Signature struct {
 	Algorithm   string             `json:"algorithm,omitempty"`
 	Digest      string             `json:"digest,omitempty"`
 	// SigningTime is what the signer claims.
-	SigningTime *time.Time `json:"signing_time,omitempty"`
+	SigningTime *time.Time `json:"signingTime,omitempty"`
 	// Capabilities and Preferred, the certificate to encrypt answers with, are the signer's wishes; nil when there are
 	// none or the signature does not verify. They may be believed only as far as the verdict goes.
 	Capabilities cms.Capabilities  `json:"-"`
@@ -120,8 +120,8 @@ type SignerCertificate struct {
 	Issuer    string            `json:"issuer"`
 	Serial    string            `json:"serial"`
 	Addresses []string          `json:"addresses"`
-	NotBefore time.Time         `json:"not_before"`
-	NotAfter  time.Time         `json:"not_after"`
+	NotBefore time.Time         `json:"notBefore"`
+	NotAfter  time.Time         `json:"notAfter"`
 	Key       string            `json:"key"`
 	X509      *x509.Certificate `json:"-"`
 }

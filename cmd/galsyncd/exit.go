@@ -97,7 +97,7 @@ var statuses = map[string]int{
 	"bad-request": exitUsage, client.CodeBccNeedsMultipart: exitUsage, client.CodeBadMessage: exitData, client.CodeBadIdentity: exitData,
 	client.CodeNoRecipients: exitData, client.CodeNotEncrypted: exitData, client.CodeDecryptFailed: exitData, client.CodeMessageTooLarge: exitData,
 	"too-large": exitData, client.CodeRecipientUnknown: exitRecipient, client.CodeRecipientsUnusable: exitRecipient,
-	client.CodeNoRecipientKey: exitNotFound, client.CodeNotFound: exitNotFound, client.CodeKeyringLocked: exitLocked,
+	client.CodeNoRecipientKey: exitNotFound, client.CodeNoSigningKey: exitNotFound, client.CodeNotFound: exitNotFound, client.CodeKeyringLocked: exitLocked,
 	client.CodeWrongPassphrase: exitNotAllowed, client.CodeNotAllowed: exitNotAllowed, client.CodeSyncRunning: exitTryAgain,
 	client.CodeBusy: exitTryAgain, "timeout": exitTryAgain, client.CodeCacheDamaged: exitTryAgain, client.CodeNotAvailable: exitNoService,
 	client.CodeKeyringDamaged: exitNoService, client.CodeKeyringUnavailable: exitNoService, client.CodeAlreadyEncrypted: exitData,

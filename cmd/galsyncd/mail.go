@@ -16,9 +16,7 @@ import (
 )
 
 func (a *app) encrypt() *cobra.Command {
-	var to []string
-	var bccDir string
-	var explain bool
+	var job encryptJob
 	cmd := &cobra.Command{
 		Use:   "encrypt [IN [OUT]]",
 		Short: "encrypt a mail to all of its recipients",
@@ -31,17 +29,26 @@ func (a *app) encrypt() *cobra.Command {
 		Example: "  galsyncd encrypt draft.eml encrypted.eml\n  galsyncd encrypt --to bob@corp.example <draft.eml | /usr/sbin/sendmail bob@corp.example",
 		Args:    cobra.MaximumNArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return failed(a.runEncrypt(cmd.Context(), args, to, bccDir, explain))
+			return failed(a.runEncrypt(cmd.Context(), args, job))
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringArrayVar(&to, "to", nil, "encrypt to this `ADDRESS` (may be repeated) instead of the recipients in the header")
-	flags.StringVar(&bccDir, "bcc-dir", "", "write the copy of each Bcc recipient into this `DIR`")
-	flags.BoolVar(&explain, "explain", false, "say which certificates were chosen and why, on standard error")
+	flags.StringArrayVar(&job.to, "to", nil, "encrypt to this `ADDRESS` (may be repeated) instead of the recipients in the header")
+	flags.StringVar(&job.bccDir, "bcc-dir", "", "write the copy of each Bcc recipient into this `DIR`")
+	flags.BoolVar(&job.sign, "sign", false, "sign the mail before it is encrypted, with one's own key")
+	flags.StringVar(&job.identity, "identity", "", "sign with the identity of this `SHA256` fingerprint, not the one for the From address")
+	flags.BoolVar(&job.explain, "explain", false, "say which certificates were chosen and why, on standard error")
 	return cmd
 }
 
-func (a *app) runEncrypt(ctx context.Context, args, to []string, bccDir string, explain bool) error {
+// encryptJob is what encrypt was asked to do.
+type encryptJob struct {
+	to               []string
+	bccDir, identity string
+	sign, explain    bool
+}
+
+func (a *app) runEncrypt(ctx context.Context, args []string, job encryptJob) error {
 	c, err := a.client()
 	if err != nil {
 		return err
@@ -57,35 +64,58 @@ func (a *app) runEncrypt(ctx context.Context, args, to []string, bccDir string, 
 	if err != nil {
 		return err
 	}
-	opts := client.EncryptOptions{To: to, Size: size}
-	var sent [][]string
-	if bccDir == "" && !explain {
-		err = c.Encrypt(ctx, in, out, opts)
-	} else {
-		err = c.EncryptCopies(ctx, in, opts, func(copy client.Copy) error {
-			w := out
-			if len(sent) > 0 {
-				if bccDir == "" {
-					return &exitError{status: exitUsage, err: errors.New("the mail has Bcc recipients, who need copies of their own"), hint: "give a folder for them with --bcc-dir"}
-				}
-				if w, err = files.createIn(bccDir, copy.Recipients[0]+".eml"); err != nil {
-					return err
-				}
-			}
-			sent = append(sent, copy.Recipients)
-			_, err := io.Copy(w, copy.Message)
+	opts := client.EncryptOptions{To: job.to, Size: size, Sign: job.sign, Identity: job.identity}
+	if job.bccDir == "" && !job.explain {
+		if err := c.Encrypt(ctx, in, out, opts); err != nil {
 			return err
-		})
+		}
+		return files.keep()
 	}
+	sent, err := a.encryptCopies(ctx, c, in, out, files, opts, job.bccDir)
 	if err != nil {
 		return err
 	}
-	if explain {
+	if job.explain {
 		if err := a.explain(ctx, c, sent); err != nil {
 			return err
 		}
 	}
 	return files.keep()
+}
+
+// encryptCopies writes the main copy to out and the others into bccDir, and returns the recipients of each. The main copy
+// waits in a file without a name until all is well, so that a refusal leaves nothing on standard output.
+func (a *app) encryptCopies(ctx context.Context, c *client.Client, in io.Reader, out io.Writer, files *outputs, opts client.EncryptOptions, bccDir string) (sent [][]string, err error) {
+	held, err := os.CreateTemp("", "galsyncd-*")
+	if err != nil {
+		return nil, fmt.Errorf("make room for the encrypted mail: %w", err)
+	}
+	defer held.Close()
+	if err := os.Remove(held.Name()); err != nil {
+		return nil, fmt.Errorf("make room for the encrypted mail: %w", err)
+	}
+	err = c.EncryptCopies(ctx, in, opts, func(copy client.Copy) (err error) {
+		var w io.Writer = held
+		if len(sent) > 0 {
+			if bccDir == "" {
+				return &exitError{status: exitUsage, err: errors.New("the mail has Bcc recipients, who need copies of their own"), hint: "give a folder for them with --bcc-dir"}
+			}
+			if w, err = files.createIn(bccDir, copy.Recipients[0]+".eml"); err != nil {
+				return err
+			}
+		}
+		sent = append(sent, copy.Recipients)
+		_, err = io.Copy(w, copy.Message)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if _, err := held.Seek(0, io.SeekStart); err != nil {
+		return nil, err
+	}
+	_, err = io.Copy(out, held)
+	return sent, err
 }
 
 // explain says what a look-up says about the recipients.
@@ -136,6 +166,12 @@ func (a *app) runDecrypt(ctx context.Context, args []string) error {
 		return err
 	}
 	a.say("decrypted: %s (%s)", how.Protection, how.Cipher)
+	switch v := how.Verification; {
+	case v != nil && v.Verdict != "unsigned":
+		printVerification(a.err, v)
+	case v == nil && how.Verdict != "" && how.Verdict != "unsigned":
+		a.say("signature: %s", how.Verdict)
+	}
 	return files.keep()
 }
 

@@ -128,7 +128,8 @@ func (a *app) runServe(ctx context.Context, user bool) error {
 	mode := service.SystemMode
 	if role == config.RoleUser {
 		server.Role, mode = service.RoleUser, service.UserMode
-		server.Keyring, server.Decrypter = rooms.NoKeyring{Err: keysErr}, rooms.NoKeyring{Err: keysErr}
+		none := rooms.NoKeyring{Err: keysErr}
+		server.Keyring, server.Decrypter, server.Signer = none, none, none
 		if keysErr == nil {
 			server.Keyring = rooms.Keyring{Keyring: keys}
 			server.Decrypter = rooms.Decrypter{Keyring: keys, Spool: spool, MaxContent: cfg.Limits.MaxMessage, Verifier: verifier}

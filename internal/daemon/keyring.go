@@ -147,7 +147,7 @@ func keyringProblem(attempt string, err error) error {
 }
 
 // NoKeyring stands for a keyring that could not be opened: it answers every request with the reason. It implements
-// service.Keyring and service.Decrypter.
+// service.Keyring, service.Decrypter and service.Signer.
 type NoKeyring struct{ Err error }
 
 // Status implements service.Keyring.
@@ -176,6 +176,11 @@ func (NoKeyring) Lock(context.Context) error { return nil }
 // Decrypt implements service.Decrypter.
 func (n NoKeyring) Decrypt(context.Context, io.Reader, func(service.Decrypted) (io.Writer, error)) error {
 	return n.problem("open the private keys")
+}
+
+// Sign implements service.Signer.
+func (n NoKeyring) Sign(context.Context, io.Reader, io.Writer, service.SignOptions) error {
+	return n.problem("sign the mail")
 }
 
 func (n NoKeyring) problem(attempt string) error {

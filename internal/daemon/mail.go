@@ -20,6 +20,8 @@ type Encrypter struct {
 	Book *recipients.Book
 	// Online, when set, is asked about recipients of whom nothing is known.
 	Online *Online
+	// Signer signs when that is wished; nil in the system role.
+	Signer *Signer
 }
 
 // ForEncryption implements smime.RecipientSource: the same verdict that a look-up shows.
@@ -68,7 +70,14 @@ func (e Encrypter) Encrypt(ctx context.Context, message io.Reader, o service.Enc
 		Main:  func(to []mailaddr.Address) (io.Writer, error) { return place(false, to...) },
 		Blind: func(to mailaddr.Address) (io.Writer, error) { return place(true, to) },
 	}
-	if _, err := smime.Encrypt(ctx, message, out, &smime.EncryptOptions{Recipients: e, To: o.To}); err != nil {
+	opts := &smime.EncryptOptions{Recipients: e, To: o.To}
+	if o.Sign {
+		if e.Signer == nil {
+			return service.NewProblem(service.CodeNotAvailable, "sign the mail: this daemon has no keyring", "")
+		}
+		opts.Sign = e.Signer.options(service.SignOptions{Identity: o.Identity})
+	}
+	if _, err := smime.Encrypt(ctx, message, out, opts); err != nil {
 		return mailProblem(err)
 	}
 	for _, w := range opened {
@@ -86,6 +95,8 @@ type Decrypter struct {
 	Spool func() (cms.Spool, error)
 	// MaxContent is the limit of the content in bytes.
 	MaxContent int64
+	// Verifier judges the signatures inside.
+	Verifier Verifier
 }
 
 // Decrypt implements service.Decrypter.
@@ -98,9 +109,9 @@ func (d Decrypter) Decrypt(ctx context.Context, message io.Reader, begin func(se
 	for i, id := range own {
 		identities[i] = cms.Identity{Certificate: id.Certificate, Key: id.Key}
 	}
-	opts := &smime.DecryptOptions{Identities: identities, Spool: d.Spool, MaxContent: d.MaxContent}
+	opts := &smime.DecryptOptions{Identities: identities, Spool: d.Spool, MaxContent: d.MaxContent, Verify: *d.Verifier.options()}
 	open := func(m smime.Decrypted) (io.Writer, error) {
-		return begin(service.Decrypted{Protection: m.Protection.String(), Cipher: m.Cipher.String()})
+		return begin(service.Decrypted{Protection: m.Protection.String(), Cipher: m.Cipher.String(), Verification: m.Verification})
 	}
 	if _, err := smime.Decrypt(ctx, message, open, opts); err != nil {
 		return mailProblem(err)

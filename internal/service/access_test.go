@@ -24,6 +24,8 @@ func TestAccess(t *testing.T) {
 		"GET /v1/entries":               {everybody, onlyOwner},
 		"GET /v1/certificates/{sha256}": {everybody, onlyOwner},
 		"POST /v1/encrypt":              {everybody, onlyOwner},
+		"POST /v1/verify":               {everybody, onlyOwner},
+		"POST /v1/sign":                 {nobody, onlyOwner},
 		"POST /v1/decrypt":              {nobody, onlyOwner},
 		"GET /v1/identities":            {nobody, onlyOwner},
 		"POST /v1/identities":           {nobody, onlyOwner},

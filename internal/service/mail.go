@@ -16,11 +16,20 @@ import (
 const duplexPatience = 200 * time.Millisecond
 
 func (s *Server) postEncrypt(w http.ResponseWriter, r *http.Request) error {
-	values, err := query(r, "to")
+	values, err := query(r, "to", "sign", "identity")
 	if err != nil {
 		return err
 	}
 	options := EncryptOptions{Size: r.ContentLength}
+	if options.Sign, err = flag(values, "sign"); err != nil {
+		return err
+	}
+	if options.Identity, err = one(values, "identity"); err != nil {
+		return err
+	}
+	if options.Sign && s.role() == RoleSystem {
+		return noKeysHere()
+	}
 	if values.Has("to") {
 		list, err := addresses(values, "to", maxAddresses)
 		if err != nil {
@@ -41,17 +50,19 @@ func (s *Server) postEncrypt(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return s.encrypt(w, r, message, options, kind == "multipart/mixed")
+	room := &spools{make: s.Spool, left: s.start().limits.MaxSpool}
+	return s.stream(w, message, room, kind == "multipart/mixed", func(open func(Envelope) (io.WriteCloser, error)) error {
+		return s.Encrypter.Encrypt(r.Context(), message, options, open)
+	})
 }
 
-// encrypt runs the Encrypter in this goroutine and the sending of what it made in another.
-func (s *Server) encrypt(w http.ResponseWriter, r *http.Request, message *body, options EncryptOptions, several bool) (err error) {
-	limits := s.start().limits
+// stream runs work, which reads the message and opens copies, in this goroutine, and the sending of what it made in
+// another. What the caller does not take in time waits in room.
+func (s *Server) stream(w http.ResponseWriter, message *body, room *spools, several bool, work func(open func(Envelope) (io.WriteCloser, error)) error) (err error) {
 	patience := s.patience
 	if patience == 0 {
 		patience = duplexPatience
 	}
-	room := &spools{make: s.Spool, left: limits.MaxSpool}
 	out := newOutbox(room, patience)
 	copies := newCopies(out, room, several)
 	sent := make(chan error, 1)
@@ -62,7 +73,7 @@ func (s *Server) encrypt(w http.ResponseWriter, r *http.Request, message *body, 
 		copies.release()
 		out.release()
 	}()
-	err = message.verdict(s.Encrypter.Encrypt(r.Context(), message, options, copies.open))
+	err = message.verdict(work(copies.open))
 	if err == nil {
 		err = copies.finish()
 	}
@@ -252,6 +263,7 @@ func (s *Server) postDecrypt(w http.ResponseWriter, r *http.Request) error {
 			h.Set("Content-Type", "message/rfc822")
 			h.Set("Galsyncd-Protection", d.Protection)
 			h.Set("Galsyncd-Cipher", d.Cipher)
+			setFindings(h, d.Verification)
 		}}
 		return sink, nil
 	})

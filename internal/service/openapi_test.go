@@ -8,6 +8,7 @@ import (
 
 	"github.com/galsyncd/galsyncd/internal/recipients"
 	"github.com/galsyncd/galsyncd/internal/service/apitest"
+	"github.com/galsyncd/galsyncd/smime"
 )
 
 func document(t testing.TB) *apitest.Document {
@@ -71,7 +72,7 @@ func TestOpenAPITypes(t *testing.T) {
 		"Candidates": reflect.TypeFor[Candidates](), "Entries": reflect.TypeFor[Entries](),
 		"Identities": reflect.TypeFor[Identities](), "ImportRequest": reflect.TypeFor[ImportRequest](),
 		"Imported": reflect.TypeFor[Imported](), "UnlockRequest": reflect.TypeFor[UnlockRequest](),
-		"KeyringStatus": reflect.TypeFor[KeyringStatus](), "CheckReport": reflect.TypeFor[CheckReport](),
+		"Verification": reflect.TypeFor[smime.Verification](), "KeyringStatus": reflect.TypeFor[KeyringStatus](), "CheckReport": reflect.TypeFor[CheckReport](),
 	} {
 		for _, fault := range doc.Matches(apitest.Schema{"$ref": "#/components/schemas/" + name}, typ) {
 			t.Errorf("%s: %s", name, fault)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/galsyncd/galsyncd/directory"
 	"github.com/galsyncd/galsyncd/internal/recipients"
+	"github.com/galsyncd/galsyncd/smime"
 )
 
 // The parts that the service asks. All methods are called from several goroutines at once. Their errors are as Problem
@@ -63,6 +64,9 @@ type EncryptOptions struct {
 	To []directory.Address
 	// Size is the length of the message in bytes, -1 when it is not known.
 	Size int64
+	// Sign signs the mail before it is encrypted, with the key of Identity: see SignOptions. Only in RoleUser.
+	Sign     bool
+	Identity string
 }
 
 // Envelope says who gets a copy.
@@ -84,8 +88,10 @@ type Decrypter interface {
 type Decrypted struct {
 	// Protection is "malleable" or "authenticated".
 	Protection string
-	// Cipher is its name, for example "aes-256-cbc".
+	// Cipher is its name, for example "AES-256-CBC".
 	Cipher string
+	// Verification is what is known about signatures; nil when nothing is.
+	Verification *smime.Verification
 }
 
 // Keyring holds the own keys.

@@ -37,6 +37,8 @@ func routes() []route {
 		{"GET", "/v1/entries", forAll, false, (*Server).getEntries},
 		{"GET", "/v1/certificates/{sha256}", forAll, false, (*Server).getCertificate},
 		{"POST", "/v1/encrypt", forAll, true, (*Server).postEncrypt},
+		{"POST", "/v1/verify", forAll, true, (*Server).postVerify},
+		{"POST", "/v1/sign", forOwner, true, (*Server).postSign},
 		{"POST", "/v1/decrypt", forOwner, true, (*Server).postDecrypt},
 		{"GET", "/v1/identities", forOwner, false, (*Server).getIdentities},
 		{"POST", "/v1/identities", forOwner, true, (*Server).postIdentity},

@@ -45,8 +45,10 @@ type Server struct {
 	// not only those that wish it.
 	Online       Online
 	OnlineOnMiss bool
-	// Decrypter and Keyring are used in RoleUser only, whatever is set.
+	Verifier     Verifier
+	// Decrypter, Signer and Keyring are used in RoleUser only, whatever is set.
 	Decrypter Decrypter
+	Signer    Signer
 	Keyring   Keyring
 	Checker   Checker
 

@@ -245,7 +245,7 @@ func (d *Document) matchStruct(at string, s Schema, t reflect.Type, inside []ref
 	for _, field := range reflect.VisibleFields(t) {
 		tag := field.Tag.Get("json")
 		name, options, _ := strings.Cut(tag, ",")
-		if field.Anonymous && tag == "" || tag == "-" {
+		if field.Anonymous && tag == "" || tag == "-" || !field.IsExported() {
 			continue
 		}
 		seen[name] = true

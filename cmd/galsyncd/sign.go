@@ -1,0 +1,128 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/galsyncd/galsyncd/client"
+)
+
+func (a *app) sign() *cobra.Command {
+	var opts client.SignOptions
+	cmd := &cobra.Command{
+		Use:   "sign [IN [OUT]]",
+		Short: "sign a mail with one's own key",
+		Long: "Reads a mail and writes it signed. The key is that of the identity whose certificate names the From address; of\n" +
+			"several the newest valid one. The keyring must be unlocked. To sign and encrypt, use encrypt --sign.",
+		Example: "  galsyncd sign draft.eml signed.eml",
+		Args:    cobra.MaximumNArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return failed(a.runSign(cmd.Context(), args, opts))
+		},
+	}
+	cmd.Flags().StringVar(&opts.Identity, "identity", "", "sign with the identity of this `SHA256` fingerprint")
+	cmd.Flags().BoolVar(&opts.Opaque, "opaque", false, "wrap the mail, so that only S/MIME programs can show it")
+	return cmd
+}
+
+func (a *app) runSign(ctx context.Context, args []string, opts client.SignOptions) error {
+	c, err := a.client()
+	if err != nil {
+		return err
+	}
+	in, size, err := a.input(args)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	files := &outputs{}
+	defer files.discard()
+	out, err := a.output(args, files)
+	if err != nil {
+		return err
+	}
+	opts.Size = size
+	if err := c.Sign(ctx, in, out, opts); err != nil {
+		return err
+	}
+	return files.keep()
+}
+
+func (a *app) verify() *cobra.Command {
+	return &cobra.Command{
+		Use:   "verify [IN]",
+		Short: "say who signed a mail, whether that is its sender, and whether the signer is trusted",
+		Long: "The verdict is one of: valid; invalid (the mail was changed, or the signature is no good); untrusted (nobody\n" +
+			"trusted vouches for the signer); valid-but-other-address (somebody else than the From address signed);\n" +
+			"expired-then (the certificate has expired since); unsigned; partial (only a part of the mail is signed). The\n" +
+			"exit status is 0 when the verdict is valid, and 1 otherwise.",
+		Example: "  galsyncd verify mail.eml\n  galsyncd --json verify <mail.eml",
+		Args:    cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			v, err := a.runVerify(cmd.Context(), args)
+			if err != nil {
+				return failed(err)
+			}
+			if err := a.print(v, func(w io.Writer) { printVerification(w, v) }); err != nil {
+				return failed(err)
+			}
+			if v.Verdict != "valid" {
+				return &exitError{status: exitNotFound}
+			}
+			return nil
+		},
+	}
+}
+
+func (a *app) runVerify(ctx context.Context, args []string) (*client.Verification, error) {
+	c, err := a.client()
+	if err != nil {
+		return nil, err
+	}
+	in, _, err := a.input(args)
+	if err != nil {
+		return nil, err
+	}
+	defer in.Close()
+	return c.Verify(ctx, in)
+}
+
+func printVerification(w io.Writer, v *client.Verification) {
+	fmt.Fprintf(w, "signature: %s\n", v.Verdict)
+	lines(w, "  ", v.Reasons)
+	lines(w, "  warning: ", v.Warnings)
+	for _, layer := range v.Layers {
+		for _, s := range layer.Signatures {
+			printSignature(w, s)
+		}
+	}
+	for _, p := range v.Parts {
+		fmt.Fprintf(w, "  part %s: %s\n", p.Path, p.Verification.Verdict)
+	}
+	if v.Headers != nil && len(v.Headers.Fields) > 0 {
+		fmt.Fprintf(w, "  protected header fields: %s\n", strings.Join(v.Headers.Fields, ", "))
+	}
+}
+
+func printSignature(w io.Writer, s client.Signature) {
+	who := "an unknown signer"
+	if s.Certificate != nil {
+		who = s.Certificate.Subject
+		if len(s.Certificate.Addresses) > 0 {
+			who += " <" + strings.Join(s.Certificate.Addresses, ", ") + ">"
+		}
+	}
+	fmt.Fprintf(w, "  signed by: %s (%s)\n", who, s.Verdict)
+	if s.Certificate != nil {
+		fmt.Fprintf(w, "    issued by: %s\n    sha256: %s\n", s.Certificate.Issuer, s.Certificate.SHA256)
+	}
+	if s.SigningTime != nil {
+		fmt.Fprintf(w, "    claims to have signed on %s\n", clock(*s.SigningTime))
+	}
+	lines(w, "    ", s.Reasons)
+	lines(w, "    warning: ", s.Warnings)
+}

@@ -1,0 +1,112 @@
+package daemon
+
+import (
+	"context"
+	"crypto"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/galsyncd/galsyncd/internal/keyring"
+	"github.com/galsyncd/galsyncd/internal/mailaddr"
+	"github.com/galsyncd/galsyncd/internal/service"
+	"github.com/galsyncd/galsyncd/smime"
+	"github.com/galsyncd/galsyncd/trust"
+)
+
+// Signer signs mails with the keys of the keyring. It implements service.Signer.
+type Signer struct {
+	Keyring *keyring.Keyring
+	Now     func() time.Time
+}
+
+// Sign implements service.Signer.
+func (s Signer) Sign(ctx context.Context, message io.Reader, out io.Writer, o service.SignOptions) error {
+	if _, err := smime.Sign(ctx, message, out, s.options(o)); err != nil {
+		return mailProblem(err)
+	}
+	return nil
+}
+
+func (s Signer) options(o service.SignOptions) *smime.SignOptions {
+	return &smime.SignOptions{Opaque: o.Opaque, Time: s.Now(), Choose: func(from []mailaddr.Address) (smime.Signer, error) {
+		return s.choose(o.Identity, from)
+	}}
+}
+
+// choose picks the identity to sign with: the one named, or the newest valid one whose certificate names the From address.
+func (s Signer) choose(fingerprint string, from []mailaddr.Address) (smime.Signer, error) {
+	const attempt = "sign the mail"
+	own, err := s.Keyring.Identities()
+	if err != nil {
+		return smime.Signer{}, keyringProblem(attempt, err)
+	}
+	var best *keyring.Identity
+	for i := range own {
+		id := &own[i]
+		if fingerprint != "" {
+			if hex.EncodeToString(id.Fingerprint[:]) == fingerprint {
+				best = id
+			}
+			continue
+		}
+		if s.fits(id, from) && (best == nil || id.Certificate.NotBefore.After(best.Certificate.NotBefore)) {
+			best = id
+		}
+	}
+	if best == nil && fingerprint != "" {
+		return smime.Signer{}, service.NewProblem(service.CodeNotFound, fmt.Sprintf("%s: no identity has the fingerprint %.64s", attempt, fingerprint), "galsyncd identity list")
+	}
+	if best == nil {
+		return smime.Signer{}, service.NewProblem(service.CodeNoSigningKey, fmt.Sprintf("%s: no identity can sign for %s", attempt, names(from)),
+			"import one (galsyncd identity import), or name one with --identity")
+	}
+	key, ok := best.Key.(crypto.Signer)
+	if !ok {
+		return smime.Signer{}, service.NewProblem(service.CodeNoSigningKey, attempt+": the key of this identity cannot sign", "")
+	}
+	return smime.Signer{Certificate: best.Certificate, Key: key, Intermediates: best.Chain}, nil
+}
+
+// fits reports that an identity may sign for one of the addresses now. Whether others trust it is for them to say.
+func (s Signer) fits(id *keyring.Identity, from []mailaddr.Address) bool {
+	if _, ok := id.Key.(crypto.Signer); !ok {
+		return false
+	}
+	var policy trust.Policy
+	findings := policy.ForSigning(id.Certificate, trust.Question{Addresses: from, Now: s.Now()})
+	return !slices.ContainsFunc(findings, func(f trust.Finding) bool { return f.State != trust.Untrusted })
+}
+
+func names(from []mailaddr.Address) string {
+	if len(from) == 0 {
+		return "a mail without a From address"
+	}
+	return string(from[0])
+}
+
+// Verifier verifies signed mails. It implements service.Verifier.
+type Verifier struct {
+	Policy     *trust.Policy
+	Now        func() time.Time
+	MaxContent int64
+}
+
+// Verify implements service.Verifier.
+func (v Verifier) Verify(ctx context.Context, message io.Reader) (*smime.Verification, error) {
+	findings, err := smime.Verify(ctx, message, v.options())
+	if err != nil {
+		return nil, mailProblem(err)
+	}
+	// What was not needed for the verdict counts against the limit of the service, and must have come whole.
+	if _, err := io.Copy(io.Discard, message); err != nil {
+		return nil, err
+	}
+	return findings, nil
+}
+
+func (v Verifier) options() *smime.VerifyOptions {
+	return &smime.VerifyOptions{Policy: v.Policy, Now: v.Now, MaxContent: v.MaxContent}
+}

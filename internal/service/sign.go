@@ -1,0 +1,101 @@
+package service
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"io"
+	"net/http"
+	"strings"
+
+	"github.com/galsyncd/galsyncd/smime"
+)
+
+// Signer signs mails with the keys of the keyring.
+type Signer interface {
+	// Sign reads the message to its end and writes it signed to out. Nothing is written when it is refused.
+	Sign(ctx context.Context, message io.Reader, out io.Writer, options SignOptions) error
+}
+
+// SignOptions are the wishes of the caller.
+type SignOptions struct {
+	// Identity is the SHA-256 fingerprint of the certificate to sign with, in hex; empty: the one for the From address.
+	Identity string
+	// Opaque wraps the mail, so that only S/MIME programs can show it.
+	Opaque bool
+}
+
+// Verifier verifies signed mails.
+type Verifier interface {
+	// Verify reads the message to its end.
+	Verify(ctx context.Context, message io.Reader) (*smime.Verification, error)
+}
+
+func (s *Server) postSign(w http.ResponseWriter, r *http.Request) error {
+	values, err := query(r, "identity", "opaque")
+	if err != nil {
+		return err
+	}
+	var options SignOptions
+	if options.Identity, err = one(values, "identity"); err != nil {
+		return err
+	}
+	if options.Opaque, err = flag(values, "opaque"); err != nil {
+		return err
+	}
+	if accepted(r, "message/rfc822") == "" {
+		return NewProblem(CodeNotAcceptable, "a signed mail comes as message/rfc822", "")
+	}
+	if s.Signer == nil {
+		return missing("a keyring")
+	}
+	message, err := s.openBody(w, r, s.start().limits.MaxMessage, CodeMessageTooLarge)
+	if err != nil {
+		return err
+	}
+	// What waits is the caller's own plain mail: it stays in memory.
+	room := &spools{left: 2*s.start().limits.MaxMessage + 1<<20}
+	return s.stream(w, message, room, false, func(open func(Envelope) (io.WriteCloser, error)) error {
+		out, err := open(Envelope{})
+		if err != nil {
+			return err
+		}
+		if err := s.Signer.Sign(r.Context(), message, out, options); err != nil {
+			return err
+		}
+		return out.Close()
+	})
+}
+
+func (s *Server) postVerify(w http.ResponseWriter, r *http.Request) error {
+	if _, err := query(r); err != nil {
+		return err
+	}
+	if s.Verifier == nil {
+		return missing("verification")
+	}
+	message, err := s.openBody(w, r, s.start().limits.MaxMessage, CodeMessageTooLarge)
+	if err != nil {
+		return err
+	}
+	findings, err := s.Verifier.Verify(r.Context(), message)
+	if err = message.verdict(err); err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, findings)
+}
+
+// maxFindings bounds the findings in the header of an answer.
+const maxFindings = 24 << 10
+
+// setFindings puts what is known about the signatures of a decrypted mail into the header of the answer: the verdict, and
+// the whole as base64 of JSON, unless it is too long for a header.
+func setFindings(h http.Header, v *smime.Verification) {
+	if v == nil {
+		return
+	}
+	h.Set("Galsyncd-Verdict", string(v.Verdict))
+	if js, err := json.Marshal(v); err == nil && len(js) <= maxFindings {
+		h.Set("Galsyncd-Findings", strings.TrimRight(base64.URLEncoding.EncodeToString(js), "="))
+	}
+}
