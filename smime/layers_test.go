@@ -186,16 +186,16 @@ func TestSignedBytesCannotChange(t *testing.T) {
 }
 
 func FuzzVerify(f *testing.F) {
-	signed := signString(f, "From: alice@corp.example\n\nhello\n", SignOptions{})
+	signed := string(load(f, "sig/p256.sha256.multipart.eml"))
 	f.Add(signed)
-	f.Add(signString(f, "From: alice@corp.example\n\nhello\n", SignOptions{Opaque: true}))
-	f.Add(signString(f, signed, SignOptions{Opaque: true}))
-	f.Add("From: alice@corp.example\nContent-Type: multipart/mixed; boundary=m\n\n--m\n\nhi\n--m\n" + signed + "\n--m--\n")
+	f.Add(strings.ReplaceAll(signed, "\r\n", "\n"))
+	f.Add(opaqueMail("rsa@alpha.example", load(f, "sig/rsa+p256.multi.opaque.der")))
+	f.Add("From: p256@alpha.example\nContent-Type: multipart/mixed; boundary=m\n\n--m\n\nhi\n--m\n" + signed + "\n--m--\n")
 	f.Add(compressedMail(f, "From: x@y.example\r\n", "Content-Type: text/plain; hp=clear\r\nSubject: s\r\n\r\nhello"))
-	for _, name := range []string{"sig/p256.sha256.multipart.eml", "sig/triple-wrapped.eml", "neg/mime-signed-in-mixed.eml"} {
+	for _, name := range []string{"sig/triple-wrapped.eml", "neg/mime-signed-in-mixed.eml", "neg/mime-octet-stream.eml"} {
 		f.Add(string(load(f, name)))
 	}
-	opts := crowdOptions()
+	opts := vectorOptions(f)
 	opts.MaxContent = 1 << 20
 	f.Fuzz(func(t *testing.T, mail string) {
 		v, err := Verify(t.Context(), strings.NewReader(mail), opts)
@@ -205,7 +205,7 @@ func FuzzVerify(f *testing.F) {
 		if len(v.Reasons) == 0 {
 			t.Fatalf("%s without a reason", v.Verdict)
 		}
-		if v.Verdict == Valid && v.From != string(alice) {
+		if v.Verdict == Valid && !strings.HasSuffix(v.From, "@alpha.example") {
 			t.Fatalf("valid from %q", v.From)
 		}
 	})
