@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -43,10 +42,10 @@ type encryptedCopy struct {
 	gate *gate
 }
 
-func newCopy(certs []*x509.Certificate, opts *EncryptOptions) (*encryptedCopy, error) {
+func newCopy(m Choice, opts *EncryptOptions) (*encryptedCopy, error) {
 	g := &gate{}
 	text := newBase64Writer(g, opts.ending())
-	w, err := cms.Encrypt(text, certs, &cms.EncryptOptions{Cipher: opts.Cipher})
+	w, err := cms.Encrypt(text, m.certificates(), &cms.EncryptOptions{Cipher: m.Cipher})
 	if err != nil {
 		return nil, err
 	}
@@ -64,34 +63,21 @@ func (c *encryptedCopy) close() error {
 type copies []*encryptedCopy
 
 // makeCopies prepares all copies, asks for all outputs, and then writes the outer headers.
-func makeCopies(out Outputs, who *receivers, certs [][]*x509.Certificate, h header, opts *EncryptOptions) (copies, error) {
+func makeCopies(out Outputs, messages []Choice, h header, opts *EncryptOptions) (copies, error) {
 	var all copies
-	main, blind := certs[:len(who.main)], certs[len(who.main):]
-	if len(main) > 0 {
-		if out.Main == nil {
-			return nil, errors.New("encrypt the main copy: no output given for it")
-		}
-		together, owners := flatten(main)
-		c, err := newCopy(together, opts)
+	for _, m := range messages {
+		c, err := newCopy(m, opts)
 		if err != nil {
-			return nil, fmt.Errorf("encrypt the main copy: %w", named(err, who, owners))
+			return nil, fmt.Errorf("encrypt the copy for %s: %w", m.name(), m.named(err))
 		}
 		all = append(all, c)
 	}
-	for i := range blind {
-		c, err := newCopy(blind[i], opts)
-		if err != nil {
-			return nil, fmt.Errorf("encrypt the copy for %s: %w", who.blind[i], err)
-		}
-		all = append(all, c)
-	}
-	outputs, err := out.open(who)
+	outputs, err := out.open(messages)
 	if err != nil {
 		return nil, err
 	}
-	outer := opts.lines(outerHeader(h, opts.Cipher))
 	for i, c := range all {
-		if err := c.gate.open(outputs[i], bytes.Clone(outer)); err != nil {
+		if err := c.gate.open(outputs[i], opts.lines(outerHeader(h, messages[i].Cipher))); err != nil {
 			return nil, fmt.Errorf("write mail: %w", err)
 		}
 	}
@@ -99,43 +85,38 @@ func makeCopies(out Outputs, who *receivers, certs [][]*x509.Certificate, h head
 }
 
 // open asks for the places of all copies, in their order.
-func (o Outputs) open(who *receivers) (all []io.Writer, err error) {
-	if len(who.main) > 0 {
-		w, err := o.Main(who.main)
-		if err != nil {
-			return nil, fmt.Errorf("open the main copy: %w", err)
+func (o Outputs) open(messages []Choice) (all []io.Writer, err error) {
+	for _, m := range messages {
+		var w io.Writer
+		switch {
+		case m.blind:
+			w, err = o.Blind(m.Recipients[0])
+		case o.Main == nil:
+			err = errors.New("no output given for it")
+		default:
+			w, err = o.Main(m.Recipients)
 		}
-		all = append(all, w)
-	}
-	for _, a := range who.blind {
-		w, err := o.Blind(a)
 		if err != nil {
-			return nil, fmt.Errorf("open the copy for %s: %w", a, err)
+			return nil, fmt.Errorf("open the copy for %s: %w", m.name(), err)
 		}
 		all = append(all, w)
 	}
 	return all, nil
 }
 
-// flatten puts the certificates of several recipients into one list, each once, and says whose each is.
-func flatten(lists [][]*x509.Certificate) (all []*x509.Certificate, owners []int) {
-	have := map[string]bool{}
-	for i, list := range lists {
-		for _, cert := range list {
-			if raw := string(cert.Raw); !have[raw] {
-				have[raw] = true
-				all, owners = append(all, cert), append(owners, i)
-			}
-		}
+// name says whose copy this is.
+func (c *Choice) name() string {
+	if c.blind {
+		return string(c.Recipients[0])
 	}
-	return all, owners
+	return "To and Cc"
 }
 
 // named says whose certificate could not be used, when it was one's.
-func named(err error, who *receivers, owners []int) error {
+func (c *Choice) named(err error) error {
 	var one *cms.RecipientError
-	if errors.As(err, &one) && one.Index < len(owners) {
-		return fmt.Errorf("certificate of %s: %w", who.main[owners[one.Index]], one.Err)
+	if errors.As(err, &one) && one.Index < len(c.keys) {
+		return fmt.Errorf("certificate of %s: %w", c.keys[one.Index].who, one.Err)
 	}
 	return err
 }

@@ -18,7 +18,8 @@ import (
 // Outputs are the places that Encrypt writes to. It closes none of them.
 type Outputs struct {
 	// Main returns the place for the copy for all recipients but those of Bcc, who are the recipients for its envelope. It
-	// is called once, after everything was checked and before the first byte is written; not at all when there are none.
+	// is called once, after everything was checked and before the first byte is written; not at all when there are none, and
+	// once for each kind of key when AlgorithmPolicy.Split divides them.
 	Main func(recipients []mailaddr.Address) (io.Writer, error)
 	// Blind returns the place for the own copy of one Bcc recipient. Nil means that there is none: a mail with Bcc
 	// recipients is then refused with ErrBcc. It is called after Main, once for each recipient.
@@ -37,8 +38,10 @@ type EncryptOptions struct {
 	// To, when not empty, are the recipients in place of those that the mail names. All get the main copy, and a Bcc
 	// field is dropped.
 	To []mailaddr.Address
-	// Cipher of the content; the zero value is AES-256-CBC.
+	// Cipher of the content; the zero value is AES-256-CBC. It counts only without Algorithms.
 	Cipher cms.Cipher
+	// Algorithms, when not nil, chooses the cipher of each message, and whether there is one for each kind of key.
+	Algorithms *AlgorithmPolicy
 	// Sign, when not nil, signs the mail before it is encrypted (RFC 8551 section 3.7). The signature is made once for all
 	// copies and is hidden in them.
 	Sign *SignOptions
@@ -60,7 +63,10 @@ type Encrypted struct {
 	// Main are the recipients of the main copy, Blind those who got a copy of their own, each in the order of the mail.
 	// They are the recipients for the envelope (RFC 5321) of each copy.
 	Main, Blind []mailaddr.Address
-	Cipher      cms.Cipher
+	// Cipher is that of the first message.
+	Cipher cms.Cipher
+	// Messages are all that were written, in order, with how their algorithms were chosen.
+	Messages []Choice
 }
 
 // Encrypt reads a mail (message/rfc822, lines ending in LF or CRLF) from r and writes it encrypted (RFC 8551 section 3.3).
@@ -106,6 +112,7 @@ func Encrypt(ctx context.Context, r io.Reader, out Outputs, opts *EncryptOptions
 			return nil, err
 		}
 	}
+	messages := opts.plan(who, certs)
 	inner, outer, first := h.contentOrText(), h, []byte(nil)
 	if opts.ProtectHeaders {
 		if inner, first, err = h.payload(opts.LegacyDisplay); err != nil {
@@ -113,7 +120,7 @@ func Encrypt(ctx context.Context, r io.Reader, out Outputs, opts *EncryptOptions
 		}
 		outer = h.obscured()
 	}
-	copies, err := makeCopies(out, who, certs, outer, opts)
+	copies, err := makeCopies(out, messages, outer, opts)
 	if err != nil {
 		return nil, err
 	}
@@ -126,7 +133,7 @@ func Encrypt(ctx context.Context, r io.Reader, out Outputs, opts *EncryptOptions
 	if err != nil {
 		return nil, err
 	}
-	return &Encrypted{Main: who.main, Blind: who.blind, Cipher: opts.Cipher}, nil
+	return &Encrypted{Main: who.main, Blind: who.blind, Cipher: messages[0].Cipher, Messages: messages}, nil
 }
 
 // checkPlain refuses what is encrypted already. Without smime-type it cannot be told from opaque signed mail.

@@ -46,6 +46,10 @@ func TestEncryptShape(t *testing.T) {
 			t.Errorf("line %d of the body has %d characters", i, len(line))
 		}
 	}
+	if len(result.Messages) != 1 || result.Messages[0].Recipients[0] != bob {
+		t.Errorf("messages %+v", result.Messages)
+	}
+	result.Messages = nil
 	if diff := cmp.Diff(&Encrypted{Main: addresses("bob@corp.example")}, result); diff != "" {
 		t.Errorf("result (-want +got):\n%s", diff)
 	}
@@ -136,6 +140,10 @@ func TestBcc(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if len(result.Messages) != 3 {
+		t.Errorf("messages %+v", result.Messages)
+	}
+	result.Messages = nil
 	if want := (&Encrypted{Main: []mailaddr.Address{alice, bob}, Blind: []mailaddr.Address{carol, dave}}); !cmp.Equal(result, want) || len(copies) != 2 {
 		t.Fatalf("result %+v, %d copies", result, len(copies))
 	}

@@ -84,3 +84,65 @@ func detached(t testing.TB, mail string) (content, signature []byte) {
 	content = []byte(strings.TrimSuffix(strings.TrimPrefix(parts[1], "\r\n"), "\r\n"))
 	return content, der(t, []byte(parts[2]))
 }
+
+// peerContents are what peers sign.
+func peerContents() map[string]string {
+	return map[string]string{
+		"small":  "Content-Type: text/plain\r\n\r\nhello\r\n",
+		"no end": "Content-Type: text/plain\r\n\r\nhello",
+		"large":  "Content-Type: text/plain\r\n\r\n" + strings.Repeat("a line of a larger mail\r\n", 20000),
+	}
+}
+
+func (p peer) verify(t testing.TB, name, mail string) {
+	t.Helper()
+	opts := &VerifyOptions{Policy: trusting(p.ca.Certificate)}
+	if got := verifyString(t, mail, opts); got.Verdict != Valid {
+		t.Errorf("%s: %s %q", name, got.Verdict, got.Reasons)
+	}
+	if got := verifyString(t, strings.Replace(mail, "hello", "hallo", 1), opts); strings.Contains(mail, "hello") && got.Verdict != Invalid {
+		t.Errorf("%s, changed: %s %q", name, got.Verdict, got.Reasons)
+	}
+}
+
+func TestOpenSSLSigns(t *testing.T) {
+	p := newPeer(t)
+	for name, content := range peerContents() {
+		in := p.file(t, "in", []byte(content))
+		for _, args := range [][]string{{"cms"}, {"cms", "-nodetach"}, {"cms", "-nodetach", "-stream"}, {"cms", "-keyopt", "rsa_padding_mode:pss"}, {"cms", "-md", "sha512"}, {"smime"}, {"smime", "-nodetach"}, {"cms", "-binary"}} {
+			mail := run(t, nil, nil, "openssl", append([]string{args[0], "-sign", "-in", in, "-from", "peer@corp.example", "-signer", p.path("peer.pem"), "-inkey", p.path("peer.key")}, args[1:]...)...)
+			p.verify(t, strings.Join(args, " ")+" "+name, string(mail))
+		}
+	}
+}
+
+func TestGpgsmSigns(t *testing.T) {
+	need(t, "gpgsm", "gpgconf")
+	p := newPeer(t)
+	env := gpgsmHome(t, p)
+	options := []string{"--batch", "--pinentry-mode", "loopback", "--passphrase-fd", "0"}
+	run(t, env, []byte("x\n"), "gpgsm", append(options, "--import", p.path("peer.p12"))...)
+	for name, content := range peerContents() {
+		in := p.file(t, "in", []byte(content))
+		opaque := run(t, env, []byte("x\n"), "gpgsm", append(options, "--sign", in)...)
+		p.verify(t, "opaque "+name, opaqueMail("peer@corp.example", opaque))
+		apart := run(t, env, []byte("x\n"), "gpgsm", append(options, "--detach-sign", in)...)
+		p.verify(t, "detached "+name, detachedMail("peer@corp.example", content, apart))
+	}
+}
+
+func TestNSSSigns(t *testing.T) {
+	need(t, "certutil", "pk12util", "cmsutil")
+	p := newPeer(t)
+	db := "sql:" + p.dir
+	run(t, nil, nil, "certutil", "-N", "-d", db, "--empty-password")
+	run(t, nil, nil, "pk12util", "-i", p.path("peer.p12"), "-d", db, "-W", "x")
+	run(t, nil, nil, "certutil", "-M", "-d", db, "-n", "Peer Root - galsyncd test", "-t", "C,C,")
+	for name, content := range peerContents() {
+		in := p.file(t, "in", []byte(content))
+		opaque := run(t, nil, nil, "cmsutil", "-S", "-d", db, "-N", "peer", "-G", "-H", "SHA256", "-i", in)
+		p.verify(t, "opaque "+name, opaqueMail("peer@corp.example", opaque))
+		apart := run(t, nil, nil, "cmsutil", "-S", "-T", "-d", db, "-N", "peer", "-G", "-H", "SHA256", "-i", in)
+		p.verify(t, "detached "+name, detachedMail("peer@corp.example", content, apart))
+	}
+}
