@@ -41,7 +41,7 @@ func TestGpgsmVerifies(t *testing.T) {
 	need(t, "gpgsm", "gpgconf")
 	p := newPeer(t)
 	env := gpgsmHome(t, p)
-	run(t, env, []byte("x\n"), "gpgsm", "--batch", "--pinentry-mode", "loopback", "--passphrase-fd", "0", "--import", p.path("peer.p12"))
+	gpgsmImport(t, p, env)
 	for _, mail := range signedMails() {
 		signed := signString(t, mail, SignOptions{Signer: signer(p.identity), Opaque: true, Time: time.Now()})
 		in := p.file(t, "in.der", der(t, []byte(signed)))
@@ -121,7 +121,7 @@ func TestGpgsmSigns(t *testing.T) {
 	p := newPeer(t)
 	env := gpgsmHome(t, p)
 	options := []string{"--batch", "--pinentry-mode", "loopback", "--passphrase-fd", "0"}
-	run(t, env, []byte("x\n"), "gpgsm", append(options, "--import", p.path("peer.p12"))...)
+	gpgsmImport(t, p, env)
 	for name, content := range peerContents() {
 		in := p.file(t, "in", []byte(content))
 		opaque := run(t, env, []byte("x\n"), "gpgsm", append(options, "--sign", in)...)
