@@ -98,6 +98,15 @@ func TestDecryptLayers(t *testing.T) {
 	}
 }
 
+// The vector that openssl wrapped three times: signed by p256, encrypted to rsa, signed by rsa.
+func TestDecryptTripleVector(t *testing.T) {
+	got := decryptAll(t, string(load(t, "sig/triple-wrapped.eml")), DecryptOptions{Identities: []cms.Identity{vectorIdentity(t)}, Verify: *vectorOptions(t), Unwrap: true})
+	v := got.result.Verification
+	if v.Verdict != Valid || v.Inside != Valid || len(v.Layers) != 3 || v.Layers[0].Verdict != OtherAddress || !strings.HasSuffix(got.text, string(load(t, "msg"))) {
+		t.Errorf("%s, inside %s, %d layers, %q", v.Verdict, v.Inside, len(v.Layers), short(got.text))
+	}
+}
+
 // One key is used once for one mail, and what is inside is no error.
 func TestDecryptOnce(t *testing.T) {
 	inner, _, _, err := encryptString(t, "To: alice@corp.example\r\n\r\nsecret\r\n", EncryptOptions{})

@@ -301,13 +301,20 @@ func TestThunderbird(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, how, err := decryptString(t, string(mail), ids)
-		if err != nil {
-			t.Errorf("%s: %v", filepath.Base(file), err)
-			continue
+		name := filepath.Base(file)
+		got := decryptAll(t, string(mail), DecryptOptions{Identities: ids, Verify: *thunderbirdOptions(t, dir)})
+		if got.result.Protection != cms.Malleable || !strings.Contains(got.text, "\r\nContent-Type: ") || !strings.Contains(strings.ToLower(got.text), "to: bob@example.com\r\n") {
+			t.Errorf("%s: %s, %q", name, got.result.Protection, short(got.text))
 		}
-		if how.Protection != cms.Malleable || !strings.Contains(got, "\r\nContent-Type: ") || !strings.Contains(strings.ToLower(got), "to: bob@example.com\r\n") {
-			t.Errorf("%s: %s, %q", filepath.Base(file), how.Protection, short(got))
+		inside := Unsigned
+		switch signedInside := strings.HasSuffix(name, ".env.eml") && strings.Contains(name, "sig."); {
+		case signedInside && strings.Contains(name, "SHA1"):
+			inside = Invalid
+		case signedInside:
+			inside = Valid
+		}
+		if v := got.result.Verification; v.Inside != inside {
+			t.Errorf("%s: inside %s %q, want %s", name, v.Inside, v.Reasons, inside)
 		}
 	}
 	t.Logf("%d mails", len(files)+len(more))

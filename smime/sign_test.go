@@ -11,6 +11,7 @@ import (
 	"mime/multipart"
 	"mime/quotedprintable"
 	"net/mail"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -199,6 +200,22 @@ func TestSignHeader(t *testing.T) {
 	result, err := Sign(t.Context(), strings.NewReader("From: Bob <bob@corp.example>\n\nhi\n"), &out, &SignOptions{Signer: signer(crowd()[alice])})
 	if err != nil || len(result.Warnings) != 1 || !strings.Contains(result.Warnings[0], "does not name bob@corp.example") {
 		t.Errorf("%v, %v", result, err)
+	}
+}
+
+// Memory must not grow with the mail: of 64 MiB not more than 4 MiB may ever be allocated, freed or not.
+func TestSignMemory(t *testing.T) {
+	opts := &SignOptions{Signer: signer(crowd()[alice])}
+	for _, opts.Opaque = range []bool{false, true} {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		if _, err := Sign(t.Context(), largeMail(64<<20), io.Discard, opts); err != nil {
+			t.Fatal(err)
+		}
+		runtime.ReadMemStats(&after)
+		if used := after.TotalAlloc - before.TotalAlloc; used > 4<<20 {
+			t.Errorf("opaque %v: %d bytes were allocated", opts.Opaque, used)
+		}
 	}
 }
 

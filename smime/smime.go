@@ -1,5 +1,5 @@
-// Package smime encrypts and decrypts mails as RFC 8551 (S/MIME 4.0) describes. Mail goes in and mail comes out, as streams;
-// CMS itself is package cms's work.
+// Package smime signs, encrypts, decrypts and verifies mails as RFC 8551 (S/MIME 4.0) describes, with protected headers as in
+// RFC 9788. Mail goes in, and mail or a [Verification] comes out; CMS itself is package cms's work.
 //
 // # What it promises
 //
@@ -10,11 +10,16 @@
 //   - No byte of a decrypted mail is written before the whole message was checked as far as its cipher allows, and the
 //     result says how far that is ([cms.Protection]).
 //   - One part in, one part out: a mail is decrypted when it is encrypted as a whole. An encrypted part inside a multipart
-//     is left alone, because showing it beside parts that somebody else may have added gives it away (EFAIL).
-//   - Headers are bounded in size and number, bodies are streamed: memory does not grow with the mail, except that the
-//     AEAD ciphers hold the content (see package cms).
+//     is left alone, because showing it beside parts that somebody else may have added gives it away (EFAIL). One mail
+//     makes a key work once.
+//   - Signatures are verified over the bytes as they were received. Where programs could disagree about what is signed, or
+//     whom the mail is from, the verdict is not Valid. A mail with signed parts is never called signed.
+//   - Headers are bounded in size and number. Signing and encrypting stream: memory does not grow with the mail, except
+//     that the AEAD ciphers hold the content (see package cms). Verifying holds the signed content once, in memory, because
+//     the signature stands behind it; plaintext is never written to disk.
 //
-// The fields outside, Subject among them, stay readable for everybody on the way.
+// The fields outside, Subject among them, stay readable for everybody on the way unless they are protected
+// (EncryptOptions.ProtectHeaders).
 package smime
 
 import (
