@@ -240,7 +240,24 @@ func (e *encryptedCopy) Close() error {
 	return nil
 }
 
+// maxFailuresPerMinute bounds the mails that one peer may have fail to decrypt. A person does not notice it; somebody who
+// uses the answers as an oracle needs hundreds of thousands.
+const maxFailuresPerMinute = 100
+
 func (s *Server) postDecrypt(w http.ResponseWriter, r *http.Request) error {
+	peer, _ := r.Context().Value(peerKey{}).(Peer)
+	failures := &s.start().failures
+	if !failures.left(peer.UID) {
+		return NewProblem(CodeBusy, "too many mails in a row could not be decrypted", "wait a minute")
+	}
+	err := s.decrypt(w, r)
+	if p, ok := errors.AsType[*Problem](err); ok && p.Code == CodeDecryptFailed {
+		failures.spend(peer.UID, 1)
+	}
+	return err
+}
+
+func (s *Server) decrypt(w http.ResponseWriter, r *http.Request) error {
 	if _, err := query(r); err != nil {
 		return err
 	}

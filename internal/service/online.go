@@ -3,8 +3,6 @@ package service
 import (
 	"context"
 	"net/http"
-	"sync"
-	"time"
 )
 
 // Online asks the server about addresses that the local copy does not know.
@@ -14,50 +12,8 @@ type Online interface {
 	Ask(ctx context.Context, addresses []string) (asked int)
 }
 
-// budget bounds the online questions of each uid: most of them per hour.
-type budget struct {
-	most int
-	now  func() time.Time
-
-	mu    sync.Mutex
-	spent map[uint32]spending
-}
-
-type spending struct {
-	since time.Time
-	n     int
-}
-
 // maxOnlinePerHour is how many addresses one ordinary user may have asked for online in an hour.
 const maxOnlinePerHour = 60
-
-// left reports whether a uid may ask.
-func (b *budget) left(uid uint32) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	s := b.spent[uid]
-	return s.n < b.most || b.now().Sub(s.since) > time.Hour
-}
-
-// spend counts questions of a uid.
-func (b *budget) spend(uid uint32, n int) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.spent == nil {
-		b.spent = map[uint32]spending{}
-	}
-	s := b.spent[uid]
-	if b.now().Sub(s.since) > time.Hour {
-		s = spending{since: b.now()}
-	}
-	s.n += n
-	b.spent[uid] = s
-	for other, old := range b.spent {
-		if b.now().Sub(old.since) > time.Hour {
-			delete(b.spent, other)
-		}
-	}
-}
 
 // askOnline has the server asked about what is not known, when the caller wishes so or the configuration says so for
 // everybody.

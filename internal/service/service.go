@@ -118,6 +118,7 @@ type state struct {
 	requests *gate
 	conns    *gate
 	online   budget
+	failures budget
 	lookups  chan struct{} // bounds concurrent questions to the user database
 	stopping chan struct{}
 	stop     func()
@@ -142,7 +143,8 @@ func (s *Server) start() *state {
 			limits: l, started: s.now(), routes: routes(),
 			requests: newGate(l.PerUser, l.Overall),
 			conns:    newGate(maxPeerConns, maxConnections),
-			online:   budget{most: maxOnlinePerHour, now: s.now},
+			online:   budget{most: maxOnlinePerHour, per: time.Hour, now: s.now},
+			failures: budget{most: maxFailuresPerMinute, per: time.Minute, now: s.now},
 			lookups:  make(chan struct{}, 4),
 			stopping: stopping, stop: sync.OnceFunc(func() { close(stopping) }),
 		}
