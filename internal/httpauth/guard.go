@@ -20,7 +20,7 @@ const maxRefusals = 2
 type lockedOut struct{ until time.Time }
 
 func (l *lockedOut) Error() string {
-	return fmt.Sprintf("%s; the next try is after %s, or when the password changes", ErrLockedOut, l.until.UTC().Format("2006-01-02 15:04 MST"))
+	return fmt.Sprintf("%s; the next try is after %s, or when the credential changes", ErrLockedOut, l.until.UTC().Format("2006-01-02 15:04 MST"))
 }
 
 func (l *lockedOut) Unwrap() error { return ErrLockedOut }
@@ -30,7 +30,7 @@ func (l *lockedOut) Unauthorized() bool { return true }
 
 // Hint says what to do.
 func (l *lockedOut) Hint() string {
-	return "check exchange.auth: method, username and password; a new password is tried at once, and a restart tries again"
+	return "check exchange.auth: method, the account and its secret; a new secret is tried at once, and a restart tries again"
 }
 
 // fingerprint stands for a credential without revealing it.

@@ -1,13 +1,13 @@
 // Package httpauth makes the http.Client for one Exchange server: who the server must prove to be (TLS), how this program
-// proves who it is (NTLM, Kerberos, Basic), and how much either side may ask of the other. Sources of directory data get the
-// client and know no password.
+// proves who it is (NTLM, Kerberos, OAuth 2, Basic), and how much either side may ask of the other. Sources of directory
+// data get the client and know no password.
 //
 // What it promises: certificates are always verified, and nothing turns that off; plain http goes to loopback addresses
-// only; Basic goes over verified TLS only, and never because a server asks for it; redirects are not followed; the client
-// speaks to its one server only; no proxy is used, whatever the environment says, because a proxy on the way would
-// see who is asked for, and NTLM belongs to one connection end to end; HTTP/2 is off for the same reason; a refused
-// credential is tried twice and then left alone, so that a daemon does not lock an account. No error and no log holds a
-// credential.
+// only; Basic and bearer tokens go over verified TLS only, and never because a server asks for them; redirects are not
+// followed; the client speaks to its one server only; no proxy is used, whatever the environment says, because a proxy on
+// the way would see who is asked for, and NTLM belongs to one connection end to end; HTTP/2 is off for the same reason; a
+// refused credential is tried twice and then left alone, so that a daemon does not lock an account. No error and no log
+// holds a credential.
 //
 // NTLM is version 2 of MS-NLMP, with the channel binding of the TLS connection (RFC 5929) and a MIC, so that servers with
 // Extended Protection take it. Its three messages are made here: github.com/Azure/go-ntlmssp, which the first version
@@ -45,6 +45,7 @@ type Method string
 const (
 	NTLM     Method = "ntlm"
 	Kerberos Method = "kerberos"
+	OAuth2   Method = "oauth2"
 	Basic    Method = "basic"
 	None     Method = "none"
 )
@@ -78,8 +79,9 @@ type Options struct {
 	Username string
 	// Password is called for each request, so that a changed password counts at once.
 	Password func() ([]byte, error)
-	// Kerberos is for that method; the others ignore it.
+	// Kerberos and OAuth are for the methods of these names.
 	Kerberos KerberosOptions
+	OAuth    OAuthOptions
 	// MaxConns is how many connections are open at the same time, 1 to 8; zero is 2.
 	MaxConns int
 	// CoolDown is how long a credential that was refused twice is not tried again; zero is 6 hours.
@@ -123,6 +125,9 @@ func (o *Options) newMethod(base *url.URL) (method, error) {
 		return ntlmMethod{account: who, target: "HTTP/" + base.Hostname(), now: o.Now}, nil
 	case Kerberos:
 		return newKerberos(o.Kerberos, o.Username, base, o.Now)
+	case OAuth2:
+		roots, err := o.oauthRoots()
+		return newOAuth(o.OAuth, roots, o.Now), err
 	case Basic:
 		return basicMethod{who}, nil
 	default:
@@ -144,10 +149,12 @@ func (o *Options) check() (*url.URL, error) {
 		return nil, fmt.Errorf("plain http to %s would show everything to everybody; use https in exchange.url (plain http is for loopback addresses)", u.Host)
 	case o.Method == Basic && u.Scheme != "https":
 		return nil, errors.New("method \"basic\" sends the password itself and needs https; change exchange.url or exchange.auth.method")
+	case o.Method == OAuth2 && u.Scheme != "https":
+		return nil, errors.New("method \"oauth2\" sends the token itself and needs https; change exchange.url or exchange.auth.method")
 	case o.Method == None && !local:
 		return nil, fmt.Errorf("method \"none\" is for loopback addresses, and %s is none; set exchange.auth.method", u.Host)
-	case !slices.Contains([]Method{NTLM, Kerberos, Basic, None}, o.Method):
-		return nil, fmt.Errorf("method %q is not \"ntlm\", \"kerberos\", \"basic\" or \"none\"; set exchange.auth.method", o.Method)
+	case !slices.Contains([]Method{NTLM, Kerberos, OAuth2, Basic, None}, o.Method):
+		return nil, fmt.Errorf("method %q is not \"ntlm\", \"kerberos\", \"oauth2\", \"basic\" or \"none\"; set exchange.auth.method", o.Method)
 	case o.MaxConns < 0 || o.MaxConns > maxConns:
 		return nil, fmt.Errorf("%d connections are not between 1 and %d", o.MaxConns, maxConns)
 	case o.CoolDown < 0:
@@ -163,6 +170,8 @@ func (o *Options) checkCredential() error {
 		return nil
 	case Kerberos:
 		return o.Kerberos.check(o.Username)
+	case OAuth2:
+		return o.OAuth.check()
 	}
 	switch {
 	case o.Username == "" || len(o.Username) > maxUsername || strings.ContainsRune(o.Username, ':') || strings.ContainsFunc(o.Username, unicode.IsControl):
@@ -202,6 +211,14 @@ func (o *Options) roots() (*x509.CertPool, error) {
 		return nil, fmt.Errorf("read exchange.ca_file %s: %w", o.CAFile, err)
 	}
 	return pool, nil
+}
+
+// oauthRoots returns the pool for the authorization server, which is another one: the roots of the system count even when
+// only those of the file count for Exchange.
+func (o *Options) oauthRoots() (*x509.CertPool, error) {
+	both := *o
+	both.CAOnly = false
+	return both.roots()
 }
 
 // addFile adds every certificate of a PEM file. A file without one, or with something else in it, is an error.
