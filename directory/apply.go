@@ -90,7 +90,7 @@ func (r *run) apply(tx Tx, n news) error {
 	return nil
 }
 
-// put stores a record, or holds it back when it would take away a usable certificate.
+// put stores a record, or holds it back when it would take away the last usable certificate, or the last of all.
 func (r *run) put(tx Tx, rec Record, now time.Time) error {
 	entry := Decode(rec)
 	entry.Digest, entry.Changed = digest(rec), now
@@ -103,7 +103,7 @@ func (r *run) put(tx Tx, rec Record, now time.Time) error {
 		return err
 	}
 	entry.Proven = slices.DeleteFunc(old.Proven, func(a Address) bool { return slices.Contains(entry.Addresses, a) })
-	if usable(old, now) && !usable(entry, now) {
+	if usable(old, now) && !usable(entry, now) || len(old.Certificates) > 0 && len(entry.Certificates) == 0 {
 		return tx.PutLoss(Loss{Primary: rec.Primary, Entry: &entry})
 	}
 	if old.Digest == entry.Digest {

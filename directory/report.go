@@ -57,6 +57,12 @@ func (r Report) GuardText() string {
 // GuardHint says what to do about a guarded run.
 const GuardHint = "nothing was removed; look at the server, or set sync.max_removals higher for one run if this is right"
 
+// StoppedText and StoppedHint say what became of a stopped run.
+const (
+	StoppedText = "the sync was stopped"
+	StoppedHint = "what it found is kept, and the next sync goes on from there"
+)
+
 // Progress is where a run stands.
 type Progress struct {
 	Started time.Time

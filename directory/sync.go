@@ -186,7 +186,10 @@ func (r *run) remember(failure error) {
 	rep := r.state.Report
 	r.history.Last, r.history.Source = &rep, r.state.Source
 	r.history.Error, r.history.Hint = "", ""
-	if failure != nil {
+	switch {
+	case rep.Outcome == Stopped:
+		r.history.Error, r.history.Hint = StoppedText, StoppedHint
+	case failure != nil:
 		r.history.Error = failure.Error()
 		if h, ok := errors.AsType[interface {
 			error

@@ -246,6 +246,19 @@ func TestGuard(t *testing.T) {
 	}
 }
 
+// TestGuardKeepsExpired: certificates that are of no use any more still say why somebody cannot be encrypted to. A server
+// that hides them must not turn "expired" into "no certificate".
+func TestGuardKeepsExpired(t *testing.T) {
+	b := newBook(t, 100, 2)
+	n := newNight(t, b)
+	first := n.run()
+	n.now = epoch.AddDate(20, 0, 0)
+	b.hide = true
+	if r := n.run(); r.Outcome != directory.Guarded || r.Changed != 0 || r.Certified != first.Certified {
+		t.Errorf("report %+v; want guarded, nothing changed, %d certified", r, first.Certified)
+	}
+}
+
 func remove(people []*person) {
 	for _, p := range people {
 		p.gone = true

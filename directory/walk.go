@@ -253,8 +253,11 @@ func (r *run) ask(ctx context.Context, prefix string, certificates bool) (Answer
 		answer, err = r.sync.Source.Search(ctx, prefix, certificates)
 		return err
 	})
-	if err != nil {
-		return Answer{}, fmt.Errorf("search the address book for addresses with %q: %w", prefix, err)
+	switch {
+	case err != nil && r.state.Report.Records == 0:
+		return Answer{}, fmt.Errorf("read the address book: %w", err)
+	case err != nil:
+		return Answer{}, fmt.Errorf("read the address book at %q: %w", prefix, err)
 	}
 	r.note(prefix, answer.Records)
 	return answer, nil

@@ -24,7 +24,7 @@ func (a *app) checkConfig() *cobra.Command {
 		Use:   "check-config",
 		Short: "validate the configuration without starting anything",
 		Long:  "Reads the configuration as serve does, with the files it names, and prints everything that is wrong with it.",
-		Args:  cobra.NoArgs,
+		Args:  positional(0, 0, "nothing but options"),
 		RunE: func(*cobra.Command, []string) error {
 			cfg, err := a.load(a.role(user))
 			if err != nil {
@@ -61,7 +61,7 @@ func (a *app) check() *cobra.Command {
 		Short: "verify the files: the cache and the keyring",
 		Long: "Has the daemon verify every page and record of its files; without a daemon, verifies them itself. The exit\n" +
 			"status is 1 when a file is damaged.",
-		Args: cobra.NoArgs,
+		Args: positional(0, 0, "nothing but options"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			report, err := a.runCheck(cmd.Context(), user)
 			if err != nil {
@@ -153,7 +153,7 @@ func (a *app) version() *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
 		Short: "print the version of this program",
-		Args:  cobra.NoArgs,
+		Args:  positional(0, 0, "nothing but options"),
 		RunE: func(*cobra.Command, []string) error {
 			v := map[string]string{"version": version, "go": runtime.Version()}
 			return failed(a.print(v, func(w io.Writer) { fmt.Fprintf(w, "galsyncd %s (%s)\n", version, runtime.Version()) }))

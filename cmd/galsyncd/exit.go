@@ -7,6 +7,8 @@ import (
 	"os"
 	"strings"
 
+	"github.com/spf13/cobra"
+
 	"github.com/galsyncd/galsyncd/client"
 )
 
@@ -42,6 +44,19 @@ func (e *exitError) Unwrap() error { return e.err }
 
 func usageError(err error) error {
 	return &exitError{status: exitUsage, err: err, hint: "see galsyncd --help"}
+}
+
+// positional checks the number of arguments that are no options; what says which ones there may be.
+func positional(least, most int, what string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) >= least && len(args) <= most {
+			return nil
+		}
+		if len(args) > most {
+			return fmt.Errorf("%s takes %s; %q is too much", strings.TrimPrefix(cmd.CommandPath(), "galsyncd "), what, args[most])
+		}
+		return fmt.Errorf("%s needs %s", strings.TrimPrefix(cmd.CommandPath(), "galsyncd "), what)
+	}
 }
 
 // failed marks an error of a command at work. What is not marked comes from the parsing of the command line.

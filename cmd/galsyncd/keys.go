@@ -21,7 +21,7 @@ func (a *app) identity() *cobra.Command {
 		Short: "own keys: import and list",
 		Long: "An identity is a private key with its certificate, kept in the keyring of the user's own daemon\n" +
 			"(systemctl --user enable --now galsyncd). Private keys are encrypted under the keyring's passphrase.",
-		Args: cobra.NoArgs,
+		Args: positional(0, 0, "nothing but options"),
 		RunE: func(*cobra.Command, []string) error {
 			return usageError(errors.New("identity needs a command: import or list"))
 		},
@@ -38,7 +38,7 @@ func (a *app) identityImport() *cobra.Command {
 		Long: "Imports every private key with its certificate; from PEM an unencrypted key and its certificates. The passphrases are asked for on the terminal, or read from files\n" +
 			"(first line; - is standard input). The first import sets the keyring's passphrase.",
 		Example: "  galsyncd identity import me.p12",
-		Args:    cobra.ExactArgs(1),
+		Args:    positional(1, 1, "one FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return failed(a.runImport(cmd.Context(), args[0], pfxFile, keyringFile))
 		},
@@ -100,7 +100,7 @@ func (a *app) identityList() *cobra.Command {
 	return &cobra.Command{
 		Use:   "list",
 		Short: "list own keys",
-		Args:  cobra.NoArgs,
+		Args:  positional(0, 0, "nothing but options"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := a.client()
 			if err != nil {
@@ -134,7 +134,7 @@ func (a *app) unlock() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "unlock",
 		Short: "open the keyring for a while",
-		Args:  cobra.NoArgs,
+		Args:  positional(0, 0, "nothing but options"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := a.client()
 			if err != nil {
@@ -160,7 +160,7 @@ func (a *app) lock() *cobra.Command {
 	return &cobra.Command{
 		Use:   "lock",
 		Short: "forget the keyring's passphrase",
-		Args:  cobra.NoArgs,
+		Args:  positional(0, 0, "nothing but options"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := a.client()
 			if err != nil {

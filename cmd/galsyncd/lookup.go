@@ -5,6 +5,7 @@ import (
 	"io"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -19,7 +20,7 @@ func (a *app) lookup() *cobra.Command {
 		Long: "Prints the state of each address and the certificate that would be used. The exit status is 0 when mail to all\n" +
 			"of them can be encrypted, and 67 when one cannot be encrypted to.",
 		Example: "  galsyncd lookup bob@corp.example\n  galsyncd --json lookup --explain 'Bob <bob@corp.example>'",
-		Args:    cobra.MinimumNArgs(1),
+		Args:    positional(1, 1000, "at least one ADDRESS, and at most 1000"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.client()
 			if err != nil {
@@ -102,8 +103,11 @@ func (a *app) search() *cobra.Command {
 		Long: "Lists entries in which every word of TEXT begins a word of the name, the alias or the address. Case and accents\n" +
 			"do not matter. The exit status is 1 when there is none.",
 		Example: "  galsyncd search 'ann mul'",
-		Args:    cobra.MinimumNArgs(1),
+		Args:    positional(1, 1000, "a TEXT"),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if text := strings.Join(args, " "); utf8.RuneCountInString(text) < 2 {
+				return usageError(fmt.Errorf("search for %q: at least 2 characters are needed", text))
+			}
 			c, err := a.client()
 			if err != nil {
 				return failed(err)

@@ -27,7 +27,7 @@ func (a *app) encrypt() *cobra.Command {
 			"others: with --bcc-dir it is written there as ADDRESS.eml; without, a mail with Bcc is refused. With --to the\n" +
 			"Bcc header is dropped.",
 		Example: "  galsyncd encrypt draft.eml encrypted.eml\n  galsyncd encrypt --to bob@corp.example <draft.eml | /usr/sbin/sendmail bob@corp.example",
-		Args:    cobra.MaximumNArgs(2),
+		Args:    positional(0, 2, "IN and OUT at most"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return failed(a.runEncrypt(cmd.Context(), args, job))
 		},
@@ -138,7 +138,7 @@ func (a *app) decrypt() *cobra.Command {
 			"says how well it was protected: \"authenticated\" content is what the sender encrypted; \"malleable\" content may have\n" +
 			"been changed on the way, so do not let it load anything from outside. The keyring must be unlocked.",
 		Example: "  galsyncd decrypt encrypted.eml mail.eml",
-		Args:    cobra.MaximumNArgs(2),
+		Args:    positional(0, 2, "IN and OUT at most"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return failed(a.runDecrypt(cmd.Context(), args))
 		},

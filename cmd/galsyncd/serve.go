@@ -34,7 +34,7 @@ func (a *app) serve() *cobra.Command {
 		Long: "Runs the daemon until it is told to stop: the schedule and the socket. In the system role (without --user) it\n" +
 			"serves look-ups and encryption to every local user and holds no private key. With --user it serves one user,\n" +
 			"with that user's keyring.",
-		Args: cobra.NoArgs,
+		Args: positional(0, 0, "nothing but options"),
 		RunE: func(cmd *cobra.Command, _ []string) error { return failed(a.runServe(cmd.Context(), user)) },
 	}
 	cmd.Flags().BoolVar(&user, "user", false, "the user's own daemon, with the user's keys")

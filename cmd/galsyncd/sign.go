@@ -19,7 +19,7 @@ func (a *app) sign() *cobra.Command {
 		Long: "Reads a mail and writes it signed. The key is that of the identity whose certificate names the From address; of\n" +
 			"several the newest valid one. The keyring must be unlocked. To sign and encrypt, use encrypt --sign.",
 		Example: "  galsyncd sign draft.eml signed.eml",
-		Args:    cobra.MaximumNArgs(2),
+		Args:    positional(0, 2, "IN and OUT at most"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return failed(a.runSign(cmd.Context(), args, opts))
 		},
@@ -61,7 +61,7 @@ func (a *app) verify() *cobra.Command {
 			"expired-then (the certificate has expired since); unsigned; partial (only a part of the mail is signed). The\n" +
 			"exit status is 0 when the verdict is valid, and 1 otherwise.",
 		Example: "  galsyncd verify mail.eml\n  galsyncd --json verify <mail.eml",
-		Args:    cobra.MaximumNArgs(1),
+		Args:    positional(0, 1, "IN at most"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			v, err := a.runVerify(cmd.Context(), args)
 			if err != nil {

@@ -16,7 +16,7 @@ func (a *app) status() *cobra.Command {
 	return &cobra.Command{
 		Use:   "status",
 		Short: "say how the daemon is: source, last success, next run, counts, warnings",
-		Args:  cobra.NoArgs,
+		Args:  positional(0, 0, "nothing but options"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := a.client()
 			if err != nil {

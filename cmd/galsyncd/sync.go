@@ -29,7 +29,7 @@ func (a *app) sync() *cobra.Command {
 			"The exit status is 0 when the address book was read (parts that the server would not list are named), 1 when so\n" +
 			"much was missing that nothing was removed, 69 when there was no usable answer, 75 when a sync is running already,\n" +
 			"77 when the credential was refused.",
-		Args: cobra.NoArgs,
+		Args: positional(0, 0, "nothing but options"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			switch {
 			case once && (wait || noWait):
@@ -138,10 +138,13 @@ func (a *app) syncOnce(ctx context.Context, user, full bool) error {
 	}
 	status := syncStatus(err)
 	r.Outcome, r.Code, r.Error, r.Hint = "failed", failureCodes[status], err.Error(), hintOf(err)
+	if status == exitTryAgain {
+		r.Error, r.Hint = directory.StoppedText, directory.StoppedHint
+	}
 	if err := a.print(r, func(w io.Writer) { printReport(w, r) }); err != nil {
 		return err
 	}
-	return &exitError{status: status, err: err, hint: r.Hint}
+	return &exitError{status: status, err: errors.New(r.Error), hint: r.Hint}
 }
 
 // failureCodes are the codes of reports of failed runs.

@@ -75,7 +75,7 @@ func openCache(cfg *config.Config, say func(string, ...any)) (c *cache.Cache, no
 	case errors.Is(err, cache.ErrInUse):
 		return nil, nil, &exitError{status: exitTryAgain, err: err, hint: "ask the running daemon instead: galsyncd sync"}
 	case !errors.Is(err, cache.ErrDamaged) && !errors.Is(err, cache.ErrNewerSchema) && !errors.Is(err, cache.ErrOlderSchema):
-		return nil, nil, err
+		return nil, nil, &exitError{status: cacheStatus(err), err: err, hint: "cache.dir must be a folder of this user's own, with room on the disk"}
 	}
 	aside, asideErr := cache.SetAside(dir)
 	if asideErr != nil {
@@ -85,6 +85,14 @@ func openCache(cfg *config.Config, say func(string, ...any)) (c *cache.Cache, no
 	say("warning: %s", note)
 	c, err = cache.Open(dir)
 	return c, []string{note}, err
+}
+
+// cacheStatus is the exit status for a cache that could not be opened, whatever is in it.
+func cacheStatus(err error) int {
+	if status := statusOf(err); status != exitSoftware {
+		return status
+	}
+	return exitConfig
 }
 
 func newSync(cfg *config.Config, source directory.Source, store directory.Store, log *slog.Logger) directory.Sync {

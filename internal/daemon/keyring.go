@@ -59,7 +59,7 @@ func (k Keyring) Import(ctx context.Context, file []byte, passphrase, keyringPas
 	list, err := k.add(file, passphrase)
 	if err != nil {
 		if err = keyringProblem(attempt, err); !isProblem(err) {
-			err = service.NewProblem(service.CodeBadIdentity, attempt+": "+err.Error(), "")
+			err = service.NewProblem(service.CodeBadIdentity, attempt+": "+detail(err), "")
 		}
 		return service.Imported{}, err
 	}
@@ -140,7 +140,7 @@ func keyringProblem(attempt string, err error) error {
 		{keyring.ErrKeyMismatch, service.CodeBadIdentity, ""},
 	} {
 		if errors.Is(err, known.err) {
-			return service.NewProblem(known.code, attempt+": "+err.Error(), known.hint)
+			return service.NewProblem(known.code, attempt+": "+detail(err), known.hint)
 		}
 	}
 	return err

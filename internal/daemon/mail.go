@@ -1,10 +1,12 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"errors"
 	"io"
+	"strings"
 
 	"github.com/galsyncd/galsyncd/cms"
 	"github.com/galsyncd/galsyncd/internal/keyring"
@@ -131,10 +133,19 @@ func mailProblem(err error) error {
 	}
 	for _, known := range mailErrors {
 		if errors.Is(err, known.err) {
-			return service.NewProblem(known.code, err.Error(), known.hint)
+			return service.NewProblem(known.code, cmp.Or(known.text, detail(err)), known.hint)
 		}
 	}
 	return err
+}
+
+// detail leaves out what the request says already.
+func detail(err error) string {
+	text := err.Error()
+	for _, echo := range []string{"encrypt mail: ", "decrypt mail: ", "sign mail: ", "import PFX file: "} {
+		text = strings.TrimPrefix(text, echo)
+	}
+	return text
 }
 
 // mailErrors is how errors of smime and cms are shown. What depends on a key shows nothing but that it failed.
@@ -142,17 +153,18 @@ var mailErrors = []struct {
 	err  error
 	code service.Code
 	hint string
+	text string // instead of that of the error
 }{
-	{cms.ErrDecrypt, service.CodeDecryptFailed, ""},
-	{cms.ErrNoRecipient, service.CodeNoRecipientKey, "import the key that the mail was encrypted to: galsyncd identity import"},
-	{smime.ErrNoRecipients, service.CodeNoRecipients, "name them with --to, or in the To, Cc or Bcc header"},
-	{smime.ErrBcc, service.CodeBccNeedsMultipart, "give a folder for their copies with --bcc-dir, or accept multipart/mixed"},
-	{smime.ErrNotEncrypted, service.CodeNotEncrypted, ""},
-	{smime.ErrAlreadyEncrypted, service.CodeAlreadyEncrypted, ""},
-	{smime.ErrTooManyRecipients, service.CodeBadMessage, ""},
-	{smime.ErrHeader, service.CodeBadMessage, "the input must be one mail: header, empty line, body"},
-	{smime.ErrEncoding, service.CodeBadMessage, ""},
-	{cms.ErrSyntax, service.CodeBadMessage, ""},
-	{cms.ErrUnsupported, service.CodeBadMessage, ""},
-	{cms.ErrTooLarge, service.CodeMessageTooLarge, "the limit is limits.max_message"},
+	{cms.ErrDecrypt, service.CodeDecryptFailed, "", "the mail cannot be decrypted: no key fits, or it was changed on the way"},
+	{cms.ErrNoRecipient, service.CodeNoRecipientKey, "import the key that the mail was encrypted to: galsyncd identity import", "the mail is not encrypted to any key of the keyring"},
+	{smime.ErrNoRecipients, service.CodeNoRecipients, "name them with --to, or in the To, Cc or Bcc header", ""},
+	{smime.ErrBcc, service.CodeBccNeedsMultipart, "give a folder for their copies with --bcc-dir, or accept multipart/mixed", ""},
+	{smime.ErrNotEncrypted, service.CodeNotEncrypted, "", ""},
+	{smime.ErrAlreadyEncrypted, service.CodeAlreadyEncrypted, "", ""},
+	{smime.ErrTooManyRecipients, service.CodeBadMessage, "", ""},
+	{smime.ErrHeader, service.CodeBadMessage, "the input must be one mail: header, empty line, body", ""},
+	{smime.ErrEncoding, service.CodeBadMessage, "", ""},
+	{cms.ErrSyntax, service.CodeBadMessage, "", ""},
+	{cms.ErrUnsupported, service.CodeBadMessage, "", ""},
+	{cms.ErrTooLarge, service.CodeMessageTooLarge, "the limit is limits.max_message", ""},
 }

@@ -147,6 +147,9 @@ func serviceReport(report directory.Report, err error, started, ended time.Time)
 	if err != nil {
 		out.Code, out.Error, out.Hint = failure(report, err), err.Error(), hint(err)
 	}
+	if out.Code == service.FailureStopped {
+		out.Error, out.Hint = directory.StoppedText, directory.StoppedHint
+	}
 	return out
 }
 
