@@ -118,6 +118,9 @@ func (w *walker) open(h header, in *bufio.Reader) (*Decrypted, error) {
 			v.Inside = worse(v.Inside, OtherAddress)
 		}
 	}
+	if v.Inside == Unsigned && v.Verdict != Unsigned {
+		v.Warnings = append(v.Warnings, "only the encrypted form of the mail is signed: the signer need not have known what is inside")
+	}
 	result.Verification = v
 	return &result, nil
 }

@@ -86,6 +86,9 @@ func TestDecryptLayers(t *testing.T) {
 		if v.Verdict != tc.verdict || v.Inside != tc.inside || kept.result.Protection != tc.protection {
 			t.Errorf("%s: %s, inside %s, %s, %q; want %s, %s", name, v.Verdict, v.Inside, kept.result.Protection, v.Reasons, tc.verdict, tc.inside)
 		}
+		if around := v.Inside == Unsigned && v.Verdict != Unsigned; around != strings.Contains(strings.Join(v.Warnings, " "), "only the encrypted form") {
+			t.Errorf("%s: warnings %q", name, v.Warnings)
+		}
 		if strings.Contains(kept.text, "multipart/signed") {
 			if again := verifyString(t, kept.text, crowdOptions()); again.Verdict != tc.inside {
 				t.Errorf("%s: the signature of what comes out is %s", name, again.Verdict)
