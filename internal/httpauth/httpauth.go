@@ -79,6 +79,8 @@ type Options struct {
 	Username string
 	// Password is called for each request, so that a changed password counts at once.
 	Password func() ([]byte, error)
+	// ClientCertificate is shown in TLS to a server that asks for one.
+	ClientCertificate ClientCertificate
 	// Kerberos and OAuth are for the methods of these names.
 	Kerberos KerberosOptions
 	OAuth    OAuthOptions
@@ -104,13 +106,20 @@ func New(o Options) (*http.Client, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	if o.ClientCertificate.File != "" {
+		if _, err := o.ClientCertificate.load(o.Now()); err != nil {
+			return nil, fmt.Errorf("prepare the sign-in to Exchange: %w", err)
+		}
+	}
 	m, err := o.newMethod(base)
 	if err != nil {
 		return nil, fmt.Errorf("prepare the sign-in to Exchange: %w", err)
 	}
 	t := &transport{base: base, method: m, guard: newGuard(cmp.Or(o.CoolDown, defaultCooling), o.Now)}
 	t.lanes = newLanes(cmp.Or(o.MaxConns, defaultConns), func() *lane {
-		return &lane{http: newTransport(base, roots), guard: t.guard}
+		h := newTransport(base, roots)
+		h.TLSClientConfig.GetClientCertificate = o.ClientCertificate.forServer(o.Now)
+		return &lane{http: h, guard: t.guard}
 	})
 	return &http.Client{
 		Transport:     t,
@@ -155,6 +164,10 @@ func (o *Options) check() (*url.URL, error) {
 		return nil, fmt.Errorf("method \"none\" is for loopback addresses, and %s is none; set exchange.auth.method", u.Host)
 	case !slices.Contains([]Method{NTLM, Kerberos, OAuth2, Basic, None}, o.Method):
 		return nil, fmt.Errorf("method %q is not \"ntlm\", \"kerberos\", \"oauth2\", \"basic\" or \"none\"; set exchange.auth.method", o.Method)
+	case o.ClientCertificate.File == "" && o.ClientCertificate.KeyFile != "":
+		return nil, errors.New("there is a key without a client certificate; set exchange.client_cert_file")
+	case o.ClientCertificate.File != "" && u.Scheme != "https":
+		return nil, errors.New("a client certificate needs https; change exchange.url")
 	case o.MaxConns < 0 || o.MaxConns > maxConns:
 		return nil, fmt.Errorf("%d connections are not between 1 and %d", o.MaxConns, maxConns)
 	case o.CoolDown < 0:

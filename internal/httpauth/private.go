@@ -33,14 +33,28 @@ func readPrivate(path string, limit int64) ([]byte, error) {
 	case known && owner.Uid != 0 && int(owner.Uid) != os.Geteuid():
 		return nil, fmt.Errorf("%s belongs to user %d; it must belong to the user of this program, or to root", path, owner.Uid)
 	}
+	return readAll(f, limit)
+}
+
+// readBounded reads a file that is no secret.
+func readBounded(path string, limit int64) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return readAll(f, limit)
+}
+
+func readAll(f *os.File, limit int64) ([]byte, error) {
 	b, err := io.ReadAll(io.LimitReader(f, limit+1))
 	switch {
 	case err != nil:
 		return nil, err
 	case int64(len(b)) > limit:
-		return nil, fmt.Errorf("%s is longer than %d bytes", path, limit)
+		return nil, fmt.Errorf("%s is longer than %d bytes", f.Name(), limit)
 	case len(b) == 0:
-		return nil, fmt.Errorf("%s is empty", path)
+		return nil, fmt.Errorf("%s is empty", f.Name())
 	}
 	return b, nil
 }
