@@ -126,12 +126,25 @@ func (l *Loop) Trigger() bool {
 	if l.asked || l.state.running {
 		return false
 	}
+	l.ask()
+	return true
+}
+
+// Queue asks for a run now or, when one is under way, right after it has returned: for callers who know that its work is
+// done already and cannot be their answer. At most one is queued.
+func (l *Loop) Queue() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ask()
+}
+
+// ask notes that a run is wanted. The caller holds mu.
+func (l *Loop) ask() {
 	l.asked = true
 	select {
 	case l.waker() <- struct{}{}:
 	default:
 	}
-	return true
 }
 
 // Status returns what the loop does now.

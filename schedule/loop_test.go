@@ -320,3 +320,26 @@ func TestServeWaitsForTheRun(t *testing.T) {
 		}
 	})
 }
+
+// TestQueue: a run that is queued while one is under way follows it, once.
+func TestQueue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, "")
+		b.takes = time.Hour
+		b.start(t)
+		b.Queue()
+		time.Sleep(30 * time.Minute)
+		b.Queue()
+		b.Queue()
+		if b.Trigger() {
+			t.Error("Trigger asked for a third run")
+		}
+		time.Sleep(10 * time.Hour)
+		want := []event{{0, Manual}, {time.Hour, Manual}}
+		if !slices.Equal(b.events, want) {
+			t.Errorf("runs %v, want %v", b.events, want)
+		}
+		b.cancel()
+		<-b.done
+	})
+}

@@ -50,15 +50,16 @@ func (r *Runs) Start(ctx context.Context, full bool) (time.Time, error) {
 		return time.Time{}, service.NewProblem(service.CodeSyncRunning, "a sync has been running since "+r.current.started.Local().Format(time.TimeOnly), "watch it with galsyncd sync --wait")
 	}
 	r.current = r.begin(full)
-	if !r.Loop.Trigger() {
-		r.Log.Debug("a run was about to start by itself")
-	}
+	// Not Trigger: the run before may have ended for us while the loop does not know it yet. When one was about to start
+	// by itself, it takes up this start, and the queued one finds nothing to do but to look once more.
+	r.Loop.Queue()
 	return r.current.started, nil
 }
 
 func (r *Runs) begin(full bool) *watched {
-	return &watched{started: r.now(), full: full, watchers: map[chan service.Progress]struct{}{}, done: make(chan struct{}),
-		progress: service.Progress{Run: service.Run{Started: r.now(), Phase: "starting"}}}
+	now := r.now()
+	return &watched{started: now, full: full, watchers: map[chan service.Progress]struct{}{}, done: make(chan struct{}),
+		progress: service.Progress{Run: service.Run{Started: now, Phase: "starting"}}}
 }
 
 func (r *Runs) now() time.Time {
@@ -107,7 +108,7 @@ func (r *Runs) tell(w *watched, p directory.Progress) {
 	fraction := p.Fraction
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	w.progress = service.Progress{Run: service.Run{Started: p.Started, Phase: "searching", Prefix: p.Prefix, Requests: p.Requests,
+	w.progress = service.Progress{Run: service.Run{Started: w.started, Phase: "searching", Prefix: p.Prefix, Requests: p.Requests,
 		Entries: p.Entries, Fraction: &fraction, EstimatedEnd: p.End}}
 	for ch := range w.watchers {
 		offer(ch, w.progress)
