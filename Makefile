@@ -1,4 +1,4 @@
-# Targets: demo, test, interop, fuzz, bench, generate, install. README.md says what each is for.
+# Targets: demo, test, interop, interop-doc, fuzz, bench, generate, install. README.md says what each is for.
 GO         ?= go
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 VERSION    ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
@@ -6,7 +6,7 @@ LDFLAGS     = -X main.version=$(VERSION)
 PREFIX     ?= /usr/local
 FUZZTIME   ?= 1m
 
-.PHONY: all build demo test gates interop fuzz bench generate install clean
+.PHONY: all build demo test gates interop interop-doc fuzz bench generate install clean
 
 all: build
 
@@ -32,10 +32,22 @@ gates:
 	@git diff --exit-code --stat -- man || { echo "generated files were not current; commit them"; exit 1; }
 	@if command -v mandoc >/dev/null; then mandoc -T lint -W warning man/*.[1-8]; fi
 
-# Heavier peers. Each is a tagged test that installs nothing by itself.
+# Heavier peers, or only those that are named: make interop PEERS="bouncycastle openssl". Each is a tagged test that installs
+# nothing by itself.
+MAILPEERS   = openssl gpgsm nss bouncycastle
+AUTHPEERS   = krb5 apache gssapi
+PEERS      ?= $(MAILPEERS) $(AUTHPEERS)
+INTEROP     = $(if $(filter $(MAILPEERS),$(PEERS)),./cms/... ./smime/...) $(if $(filter $(AUTHPEERS),$(PEERS)),./internal/httpauth/...)
+
 interop:
-	@scripts/peers openssl gpgsm nss
-	$(GO) test -count=1 -timeout 25m -tags interop -run 'Interop' ./cms/... ./smime/...
+	@scripts/peers $(PEERS)
+	$(GO) test -count=1 -timeout 25m -tags interop -run 'Interop' $(INTEROP)
+
+# Measures the tables of docs/interop.md and docs/fips.md again.
+interop-doc:
+	@scripts/peers $(MAILPEERS)
+	GALSYNCD_INTEROP_DOC=docs/interop.md GALSYNCD_FIPS_DOC=docs/fips.md \
+		$(GO) test -count=1 -timeout 10m -tags interop -run '^(TestInteropDocument|TestFIPS)$$' ./cms
 
 # Every fuzz target of the module, FUZZTIME each.
 fuzz:

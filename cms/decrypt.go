@@ -217,6 +217,9 @@ func (m *message) readContentAlgorithm() error {
 		// EnvelopedData has no place for a tag, AuthEnvelopedData needs one (RFC 5084 section 1).
 		return unsupported("%v in the wrong kind of envelope", c)
 	}
+	if err := requireAllowed(c.approved(), c.String()); err != nil {
+		return err
+	}
 	m.cipher = c
 	if err := m.readParameters(alg.parameters); err != nil {
 		return err

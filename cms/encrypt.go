@@ -3,6 +3,7 @@ package cms
 import (
 	"crypto"
 	"crypto/cipher"
+	"crypto/fips140"
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/asn1"
@@ -67,6 +68,9 @@ func (o *EncryptOptions) check() error {
 		return fmt.Errorf("encrypt: content size %d is negative", o.Size)
 	case o.OAEP != 0 && !slices.Contains(oaepHashes, o.OAEP):
 		return fmt.Errorf("encrypt: %v cannot be used for RSAES-OAEP", o.OAEP)
+	}
+	if !o.Cipher.approved() && fips140.Enforced() {
+		return fmt.Errorf("encrypt: %v is not allowed with GODEBUG=fips140=only; use AES-CBC", o.Cipher)
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"crypto"
 	"crypto/ecdh"
 	"crypto/ecdsa"
+	"crypto/fips140"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
@@ -106,9 +107,13 @@ func subjectKeyID(cert *x509.Certificate) []byte {
 		!seq.ReadASN1(&bits, cryptobyte_asn1.BIT_STRING) || !bits.Skip(1) {
 		return nil
 	}
-	h := crypto.SHA1.New()
-	h.Write(bits)
-	return h.Sum(nil)
+	var id []byte
+	fips140.WithoutEnforcement(func() { // it is a name
+		h := crypto.SHA1.New()
+		h.Write(bits)
+		id = h.Sum(nil)
+	})
+	return id
 }
 
 // sameName compares two names without regard to string types, case and repeated spaces (RFC 5280 section 7.1).

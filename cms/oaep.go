@@ -52,7 +52,7 @@ type oaep struct {
 func parseOAEP(parameters cryptobyte.String) (oaep, error) {
 	o := oaep{hash: crypto.SHA1, mgf: crypto.SHA1}
 	if parameters.Empty() {
-		return o, nil
+		return o, requireAllowed(false, "RSAES-OAEP with SHA-1")
 	}
 	var seq cryptobyte.String
 	if !parameters.ReadASN1(&seq, cryptobyte_asn1.SEQUENCE) || !parameters.Empty() {
@@ -74,7 +74,7 @@ func parseOAEP(parameters cryptobyte.String) (oaep, error) {
 	if !slices.Contains(oaepHashes, o.hash) || !slices.Contains(oaepHashes, o.mgf) {
 		return o, unsupported("RSAES-OAEP with %v and MGF1 with %v", o.hash, o.mgf)
 	}
-	return o, nil
+	return o, requireAllowed(approvedHash(o.hash) && approvedHash(o.mgf), "RSAES-OAEP with SHA-1")
 }
 
 // readTaggedHash reads an optional explicitly tagged hash AlgorithmIdentifier.

@@ -31,18 +31,25 @@ func need(t testing.TB, programs ...string) {
 // run executes a peer program with input and returns what it prints.
 func run(t testing.TB, env []string, input []byte, program string, args ...string) ([]byte, error) {
 	t.Helper()
+	out, talk, err := runQuiet(t, env, input, program, args...)
+	if err != nil {
+		t.Logf("%s %s: %v\n%s", program, strings.Join(args, " "), err, talk)
+	}
+	return out, err
+}
+
+// runQuiet is run for peers that may refuse: it returns their talk instead of logging it.
+func runQuiet(t testing.TB, env []string, input []byte, program string, args ...string) (out, talk []byte, err error) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Env = append(os.Environ(), env...)
 	cmd.Stdin = bytes.NewReader(input)
-	var out, talk bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &talk
-	err := cmd.Run()
-	if err != nil {
-		t.Logf("%s %s: %v\n%s", program, strings.Join(args, " "), err, talk.Bytes())
-	}
-	return out.Bytes(), err
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	err = cmd.Run()
+	return stdout.Bytes(), stderr.Bytes(), err
 }
 
 func mustRun(t testing.TB, env []string, input []byte, program string, args ...string) []byte {

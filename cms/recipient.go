@@ -93,6 +93,9 @@ func newTransportedKey(index int, id *Identity, alg algorithm, encrypted []byte)
 	t := &transportedKey{index: index, key: key, pub: pub, encrypted: encrypted}
 	switch {
 	case alg.oid.Equal(oidRSA):
+		if err := requireAllowed(false, "encryption with RSA PKCS #1 v1.5"); err != nil {
+			return nil, err
+		}
 		return t, nil
 	case alg.oid.Equal(oidOAEP):
 		o, err := parseOAEP(alg.parameters)
@@ -277,6 +280,9 @@ func newAgreedKey(index int, id *Identity, originator cryptobyte.String, alg alg
 	k := &agreedKey{index: index, key: key, curve: c}
 	if k.scheme, ok = agreementSchemeByOID(alg.oid); !ok {
 		return nil, unsupported("key agreement algorithm %v", alg.oid)
+	}
+	if err := requireAllowed(approvedHash(k.scheme.hash) && c.oid != nil, "key agreement with X25519 or SHA-1"); err != nil {
+		return nil, err
 	}
 	var err error
 	if k.wrap, err = readAlgorithm(&alg.parameters); err != nil {

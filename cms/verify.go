@@ -2,6 +2,7 @@ package cms
 
 import (
 	"crypto"
+	"crypto/fips140"
 	"crypto/x509"
 	"encoding/asn1"
 	"errors"
@@ -200,6 +201,9 @@ func (v *verifier) readStart() error {
 
 // accepts reports whether a digest is strong enough.
 func (v *verifier) accepts(h crypto.Hash) bool {
+	if !approvedHash(h) && fips140.Enforced() {
+		return false
+	}
 	return h != crypto.MD5 && (h != crypto.SHA1 || v.opts.AllowSHA1)
 }
 
