@@ -30,7 +30,7 @@ func (l *lockedOut) Unauthorized() bool { return true }
 
 // Hint says what to do.
 func (l *lockedOut) Hint() string {
-	return "check exchange.auth: method, the account and its secret; a new secret is tried at once, and a restart tries again"
+	return "check exchange.auth: method, the account and its secret; a new secret is tried at once"
 }
 
 // fingerprint stands for a credential without revealing it.
@@ -50,8 +50,11 @@ type guard struct {
 	salt     [16]byte
 	coolDown time.Duration
 	now      func() time.Time
+	path     string // of the memory; empty is none
 
 	mu         sync.Mutex
+	known      fingerprint // of the secret seen last, within this process
+	slow       fingerprint // of the same one, for the memory
 	credential fingerprint
 	refusals   int
 	showing    int
@@ -65,11 +68,21 @@ func newGuard(coolDown time.Duration, now func() time.Time) *guard {
 	return g
 }
 
+// fingerprint tells credentials apart. With a memory it costs time once for each secret.
 func (g *guard) fingerprint(secret []byte) fingerprint {
 	h := sha256.New()
 	h.Write(g.salt[:])
 	h.Write(secret)
-	return fingerprint(h.Sum(nil))
+	quick := fingerprint(h.Sum(nil))
+	if g.path == "" {
+		return quick
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if quick != g.known {
+		g.known, g.slow = quick, slowFingerprint(secret, g.salt[:])
+	}
+	return g.slow
 }
 
 // check returns an error that wraps ErrLockedOut while the credential is not to be tried.
@@ -127,7 +140,10 @@ func (g *guard) leave(c fingerprint, o outcome) {
 	g.showing = max(0, g.showing-1)
 	switch o {
 	case accepted:
-		g.refusals = 0
+		if g.refusals > 0 {
+			g.refusals = 0
+			g.save()
+		}
 	case refused:
 		g.refuse()
 	}
@@ -148,4 +164,5 @@ func (g *guard) refuse() {
 	if g.refusals = min(g.refusals+1, maxRefusals); g.refusals == maxRefusals {
 		g.until = g.now().Add(g.coolDown)
 	}
+	g.save()
 }

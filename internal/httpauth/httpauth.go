@@ -88,6 +88,9 @@ type Options struct {
 	MaxConns int
 	// CoolDown is how long a credential that was refused twice is not tried again; zero is 6 hours.
 	CoolDown time.Duration
+	// LockoutFile remembers refusals from one process to the next, so that restarts do not lock an account; empty is no
+	// memory. It is made and removed as needed, with mode 0600; its folder must be writable. It holds no secret.
+	LockoutFile string
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
 }
@@ -115,7 +118,12 @@ func New(o Options) (*http.Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("prepare the sign-in to Exchange: %w", err)
 	}
-	t := &transport{base: base, method: m, guard: newGuard(cmp.Or(o.CoolDown, defaultCooling), o.Now)}
+	t := &transport{base: base, kind: string(o.Method), method: m, guard: newGuard(cmp.Or(o.CoolDown, defaultCooling), o.Now)}
+	if o.LockoutFile != "" {
+		if err := t.guard.remember(o.LockoutFile); err != nil {
+			return nil, fmt.Errorf("prepare the sign-in to Exchange: %w", err)
+		}
+	}
 	t.lanes = newLanes(cmp.Or(o.MaxConns, defaultConns), func() *lane {
 		h := newTransport(base, roots)
 		h.TLSClientConfig.GetClientCertificate = o.ClientCertificate.forServer(o.Now)

@@ -12,6 +12,7 @@ import (
 // transport is the http.RoundTripper of a client: it adds the credential and chooses the connection.
 type transport struct {
 	base   *url.URL
+	kind   string // name of the method
 	method method
 	guard  *guard
 	lanes  *lanes
@@ -48,7 +49,7 @@ func (t *transport) prepare(req *http.Request) (proof, fingerprint, error) {
 	if err != nil || secret == nil {
 		return p, fingerprint{}, err
 	}
-	c := t.guard.fingerprint(secret)
+	c := t.guard.fingerprint(append([]byte(t.base.Host+"\x00"+t.kind+"\x00"), secret...))
 	return p, c, t.guard.check(c)
 }
 

@@ -1,0 +1,149 @@
+package httpauth
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// refusing is a server that counts the passwords it is shown, and takes "right".
+func refusing(shown *atomic.Int64) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		shown.Add(1)
+		if _, p, _ := r.BasicAuth(); p != "right" {
+			w.WriteHeader(http.StatusUnauthorized)
+		}
+	})
+}
+
+// TestRestartsDoNotLockAnAccount starts a new client for each question.
+func TestRestartsDoNotLockAnAccount(t *testing.T) {
+	var shown atomic.Int64
+	url, pool := start(t, refusing(&shown))
+	file := filepath.Join(t.TempDir(), "refusals")
+	now := time.Date(2026, 11, 21, 2, 30, 0, 0, time.UTC)
+	ask := func(password string) (int, error) {
+		x := newClient(t, url, pool, func(o *Options) {
+			o.Method, o.LockoutFile, o.Now = Basic, file, func() time.Time { return now }
+		})
+		x.password.Store(password)
+		status, _, err := x.ask(t, "q")
+		return status, err
+	}
+	for i := range 10 {
+		status, err := ask(secret)
+		if i < 2 && (status != 401 || err != nil) || i >= 2 && !errors.Is(err, ErrLockedOut) {
+			t.Errorf("start %d: %d %v", i, status, err)
+		}
+	}
+	if shown.Load() != 2 {
+		t.Errorf("the password was shown %d times in ten starts, want 2", shown.Load())
+	}
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info, _ := os.Stat(file); info.Mode().Perm() != 0o600 || bytes.Contains(b, []byte(secret)) || bytes.Contains(b, []byte("svc-galsync")) {
+		t.Errorf("%v %s", info.Mode(), b)
+	}
+	now = now.Add(6*time.Hour + time.Second)
+	for i := range 3 {
+		if status, err := ask(secret); i == 0 && status != 401 || i > 0 && !errors.Is(err, ErrLockedOut) {
+			t.Errorf("after the wait, start %d: %d %v", i, status, err)
+		}
+	}
+	if status, err := ask("right"); status != 200 || err != nil {
+		t.Errorf("a new password: %d %v", status, err)
+	}
+	if status, err := ask("right"); status != 200 || err != nil {
+		t.Errorf("again: %d %v", status, err)
+	}
+}
+
+func TestMemoryIsForgottenAfterSuccess(t *testing.T) {
+	s := &ntlmServer{t: t, user: "svc-galsync", offers: []string{"NTLM"}}
+	url, pool := start(t, s)
+	file := filepath.Join(t.TempDir(), "refusals")
+	for range 3 {
+		s.refuse.Store(true)
+		x := newClient(t, url, pool, func(o *Options) { o.LockoutFile = file })
+		if status, _, err := x.ask(t, "q"); status != 401 || err != nil {
+			t.Fatalf("%d %v", status, err)
+		}
+		if _, err := os.Stat(file); err != nil {
+			t.Error(err)
+		}
+		s.refuse.Store(false)
+		x = newClient(t, url, pool, func(o *Options) { o.LockoutFile = file })
+		if status, _, err := x.ask(t, "q"); status != 200 || err != nil {
+			t.Fatalf("%d %v", status, err)
+		}
+		if _, err := os.Stat(file); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("after success: %v", err)
+		}
+	}
+}
+
+func TestMemoryFiles(t *testing.T) {
+	dir := t.TempDir()
+	now := func() time.Time { return time.Unix(1e9, 0) }
+	valid := func(change func(*memory)) string {
+		m := memory{Salt: "AAAAAAAAAAAAAAAAAAAAAA==", Credential: "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", Refusals: 2, Until: now().Add(time.Minute)}
+		change(&m)
+		b, _ := json.Marshal(m)
+		return string(b)
+	}
+	for name, tc := range map[string]struct {
+		content  string
+		refusals int
+		until    time.Duration
+	}{
+		"valid":             {valid(func(*memory) {}), 2, time.Minute},
+		"a clock was wrong": {valid(func(m *memory) { m.Until = now().AddDate(50, 0, 0) }), 2, time.Hour},
+		"damaged":           {"{", 0, 0},
+		"empty object":      {"{}", 0, 0},
+		"too many":          {valid(func(m *memory) { m.Refusals = 1000 }), 0, 0},
+		"short salt":        {valid(func(m *memory) { m.Salt = "AAAA" }), 0, 0},
+	} {
+		g := newGuard(time.Hour, now)
+		if err := g.remember(put(t, filepath.Join(dir, "file"), tc.content, 0o600)); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if g.refusals != tc.refusals || tc.refusals > 0 && g.until.Sub(now()) != tc.until {
+			t.Errorf("%s: %d refusals until %v", name, g.refusals, g.until)
+		}
+	}
+	put(t, filepath.Join(dir, "open"), "{}", 0o644)
+	if err := os.Chmod(filepath.Join(dir, "open"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{filepath.Join(dir, "open"), filepath.Join(dir, "none", "file"), dir} {
+		if err := newGuard(time.Hour, now).remember(path); err == nil || strings.Contains(err.Error(), "{}") {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+}
+
+func FuzzMemory(f *testing.F) {
+	f.Add([]byte(`{"salt":"AAAAAAAAAAAAAAAAAAAAAA==","credential":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=","refusals":2,"until":"2026-11-21T02:30:00Z"}`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		g := newGuard(time.Hour, func() time.Time { return time.Unix(1e9, 0) })
+		g.restore(b)
+		if g.refusals < 0 || g.refusals > maxRefusals || g.until.Sub(g.now()) > time.Hour {
+			t.Fatalf("%d refusals until %v", g.refusals, g.until)
+		}
+	})
+}
+
+func BenchmarkSlowFingerprint(b *testing.B) {
+	for b.Loop() {
+		_ = slowFingerprint([]byte(secret), make([]byte, 16))
+	}
+}
