@@ -90,25 +90,34 @@ func (c *Cache) open() (err error) {
 	case err != nil:
 		return err
 	}
-	if err := c.db.Update(prepare); err != nil {
+	if err := c.prepare(); err != nil {
 		return errors.Join(err, c.db.Close())
 	}
 	return nil
 }
 
-// prepare makes the buckets of a new file and checks the schema of an old one.
-func prepare(tx *bbolt.Tx) error {
-	meta := tx.Bucket(bucketMeta)
-	if meta != nil {
+// prepare checks the schema of an old file and makes the buckets of a new one.
+func (c *Cache) prepare() error {
+	isNew := false
+	err := c.db.View(func(tx *bbolt.Tx) error {
+		meta := tx.Bucket(bucketMeta)
+		if isNew = meta == nil; isNew {
+			return nil
+		}
 		n, err := number(meta, "schema")
 		return errors.Join(err, checkSchema(n))
+	})
+	if err != nil || !isNew {
+		return err
 	}
-	for _, name := range buckets {
-		if _, err := tx.CreateBucketIfNotExists(name); err != nil {
-			return err
+	return c.db.Update(func(tx *bbolt.Tx) error {
+		for _, name := range buckets {
+			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
+				return err
+			}
 		}
-	}
-	return setNumber(tx.Bucket(bucketMeta), "schema", Schema)
+		return setNumber(tx.Bucket(bucketMeta), "schema", Schema)
+	})
 }
 
 func checkSchema(n uint64) error {
@@ -206,7 +215,12 @@ func guard(err *error) {
 // Check verifies the whole file, as Open does, while it is in use.
 func (c *Cache) Check(ctx context.Context) error {
 	return c.transact(func() error {
-		// The transaction keeps every page that it can reach from being reused meanwhile.
-		return c.db.View(func(tx *bbolt.Tx) error { return verifyFile(ctx, c.path, uint64(tx.ID())) })
+		// The transaction keeps every page that it can reach from being reused meanwhile. The meta pages are not among
+		// these: what they said when it began comes from bbolt.
+		return c.db.View(func(tx *bbolt.Tx) error {
+			size := uint64(c.db.Info().PageSize)
+			return verifyFile(ctx, c.path, &meta{pageSize: size, root: uint64(tx.Cursor().Bucket().Root()), freelist: noFreelist,
+				pages: uint64(tx.Size()) / size})
+		})
 	})
 }

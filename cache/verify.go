@@ -45,11 +45,11 @@ func Verify(path string) error {
 	if info.Size() == 0 {
 		return nil
 	}
-	return verifyFile(context.Background(), path, 0)
+	return verifyFile(context.Background(), path, nil)
 }
 
-// verifyFile verifies the state of transaction txid, 0 for the last.
-func verifyFile(ctx context.Context, path string, txid uint64) error {
+// verifyFile verifies the state that m describes, or the last one.
+func verifyFile(ctx context.Context, path string, m *meta) error {
 	f, err := os.Open(path)
 	if err != nil {
 		return err
@@ -59,7 +59,7 @@ func verifyFile(ctx context.Context, path string, txid uint64) error {
 	if err != nil {
 		return err
 	}
-	return verify(ctx, f, info.Size(), txid)
+	return verify(ctx, f, info.Size(), m)
 }
 
 func damaged(format string, args ...any) error {
@@ -78,15 +78,18 @@ type verifier struct {
 	used []byte // one bit per page
 }
 
-func verify(ctx context.Context, file io.ReaderAt, size int64, txid uint64) error {
-	m, err := findMeta(file, size, txid)
-	if err != nil {
-		return err
+func verify(ctx context.Context, file io.ReaderAt, size int64, m *meta) error {
+	if m == nil {
+		found, err := findMeta(file, size)
+		if err != nil {
+			return err
+		}
+		m = &found
 	}
 	if m.pages > uint64(size)/m.pageSize {
 		return damaged("the file is cut off: %d of %d pages are there", uint64(size)/m.pageSize, m.pages)
 	}
-	v := &verifier{ctx: ctx, file: file, size: size, meta: m, used: make([]byte, m.pages/8+1)}
+	v := &verifier{ctx: ctx, file: file, size: size, meta: *m, used: make([]byte, m.pages/8+1)}
 	v.used[0] |= 3
 	if m.freelist != noFreelist {
 		if err := v.freelist(m.freelist); err != nil {
@@ -97,7 +100,7 @@ func verify(ctx context.Context, file io.ReaderAt, size int64, txid uint64) erro
 }
 
 // findMeta returns the meta page that counts.
-func findMeta(file io.ReaderAt, size int64, txid uint64) (meta, error) {
+func findMeta(file io.ReaderAt, size int64) (meta, error) {
 	var best meta
 	found := false
 	for _, at := range []int64{0, defaultPage, 2 * defaultPage, 4 * defaultPage, 8 * defaultPage, 16 * defaultPage} {
@@ -109,7 +112,7 @@ func findMeta(file io.ReaderAt, size int64, txid uint64) (meta, error) {
 			return best, err
 		}
 		m, ok := parseMeta(b)
-		if ok && (at == 0 || uint64(at) == m.pageSize) && (txid == 0 || m.txid <= txid) && (!found || m.txid > best.txid) {
+		if ok && (at == 0 || uint64(at) == m.pageSize) && (!found || m.txid > best.txid) {
 			best, found = m, true
 		}
 	}
