@@ -335,11 +335,11 @@ func TestQueue(t *testing.T) {
 			t.Error("Trigger asked for a third run")
 		}
 		time.Sleep(10 * time.Hour)
+		b.cancel()
+		<-b.done
 		want := []event{{0, Manual}, {time.Hour, Manual}}
 		if !slices.Equal(b.events, want) {
 			t.Errorf("runs %v, want %v", b.events, want)
 		}
-		b.cancel()
-		<-b.done
 	})
 }
