@@ -284,10 +284,10 @@ func (k *kdc) ask(ctx context.Context, realm, what string, message []byte) ([]by
 	return nil, &unreachable{fmt.Errorf("%s: no KDC of %s answers: %w", what, realm, errors.Join(errs...))}
 }
 
-// unreachable is trouble on the way to a KDC.
+// unreachable is trouble on the way to a KDC. It does not unwrap: a refused connection beneath it would be taken for one
+// of Exchange.
 type unreachable struct{ error }
 
-func (u *unreachable) Unwrap() error { return u.error }
 func (*unreachable) Temporary() bool { return true }
 func (*unreachable) Hint() string {
 	return "check the realm in krb5.conf, and that its KDC can be reached over TCP"

@@ -323,7 +323,8 @@ func (b *bounded) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// oauthError is the word of an authorization server, without anything that may be secret in it.
+// oauthError is the word of an authorization server, or trouble on the way to it, without anything that may be secret in
+// it. It does not unwrap: a refused connection beneath it would be taken for one of Exchange.
 type oauthError struct {
 	what, code string
 	cause      error // nil when the server answered
@@ -363,8 +364,6 @@ func (e *oauthError) Error() string {
 	}
 	return fmt.Sprintf("%s: the authorization server says %s", e.what, e.code)
 }
-
-func (e *oauthError) Unwrap() error { return e.cause }
 
 // Temporary tells sources that it may pass.
 func (e *oauthError) Temporary() bool { return !e.Unauthorized() }
