@@ -109,6 +109,8 @@ and with the published vectors of its parts.
 BouncyCastle 1.72 has key agreement and it has AuthEnvelopedData, but no class that reads both in one message. For the column
 "to BouncyCastle" the test adds that class around BouncyCastle's key agreement and cipher.
 
+Whole mails are exchanged with the same peers in the tests of package smime, with BouncyCastle through JavaMail.
+
 gpgsm and NSS cmsutil choose the form (BER or DER) by themselves, and cmsutil the cipher as well.
 
 `

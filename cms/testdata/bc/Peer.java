@@ -40,13 +40,18 @@ import org.bouncycastle.operator.jcajce.*;
 public class Peer {
     static final String BC = "BC";
 
-    public static void main(String[] args) throws Exception {
+    public static void main(String[] args) throws Exception { serve(Peer::answer); }
+
+    /** What answers a question. */
+    interface Answers { String answer(String[] question) throws Exception; }
+
+    static void serve(Answers answers) throws Exception {
         Security.addProvider(new BouncyCastleProvider());
         BufferedReader in = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
         for (String line; (line = in.readLine()) != null; ) {
             String answer;
             try {
-                answer = "ok\t" + answer(line.split("\t"));
+                answer = "ok\t" + answers.answer(line.split("\t"));
             } catch (Exception e) {
                 answer = "refused\t" + reason(e);
             }
