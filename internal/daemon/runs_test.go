@@ -46,24 +46,16 @@ func someone(primary string) directory.Record {
 	return directory.Record{Primary: directory.Address(primary), Addresses: []directory.Address{directory.Address(primary)}, Kind: directory.KindMailbox}
 }
 
-// newRuns makes Runs with a loop that is served until the test, or its bubble, ends. afterwards is called after each run,
-// before the loop learns that it is over.
-func newRuns(t *testing.T, c *cache.Cache, source directory.Source, spec string, afterwards ...func()) *Runs {
+// newRuns makes Runs with a loop that is served until the test, or its bubble, ends.
+func newRuns(t *testing.T, c *cache.Cache, source directory.Source) *Runs {
 	t.Helper()
 	r := &Runs{Sync: directory.Sync{Source: source, Store: c}, Log: slog.New(slog.DiscardHandler)}
-	s, err := schedule.Parse(spec)
-	if err != nil {
-		t.Fatal(err)
-	}
-	start := time.Now()
-	run := func(ctx context.Context, why schedule.Trigger) error {
-		err := r.Run(ctx, why)
-		for _, f := range afterwards {
-			f()
-		}
-		return err
-	}
-	r.Loop = &schedule.Loop{Run: run, Spec: s, LastSuccess: func() time.Time { return start }}
+	r.Loop = &schedule.Loop{Run: r.Run}
+	serve(t, r)
+	return r
+}
+
+func serve(t *testing.T, r *Runs) {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
 	go func() {
@@ -74,7 +66,6 @@ func newRuns(t *testing.T, c *cache.Cache, source directory.Source, spec string,
 		cancel()
 		<-ended
 	})
-	return r
 }
 
 func openCache(t *testing.T) *cache.Cache {
@@ -105,7 +96,7 @@ func TestRuns(t *testing.T) {
 			return ctx.Err()
 		}
 	}}
-	r := newRuns(t, openCache(t), source, "")
+	r := newRuns(t, openCache(t), source)
 	if _, err := r.Watch(t.Context(), nil); !errors.Is(err, service.ErrNotFound) {
 		t.Errorf("before any run: %v", err)
 	}
@@ -159,7 +150,13 @@ func TestRunsOneAfterTheOther(t *testing.T) {
 }
 
 func oneAfterTheOther(t *testing.T) {
-	r := newRuns(t, openCache(t), &book{}, "", func() { time.Sleep(time.Millisecond) }) // the moment
+	r := &Runs{Sync: directory.Sync{Source: &book{}, Store: openCache(t)}, Log: slog.New(slog.DiscardHandler)}
+	r.Loop = &schedule.Loop{Run: func(ctx context.Context, why schedule.Trigger) error {
+		err := r.Run(ctx, why)
+		time.Sleep(time.Millisecond) // the moment
+		return err
+	}}
+	serve(t, r)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	for n := range 20 {
@@ -184,7 +181,7 @@ func TestRunsSlowWatcher(t *testing.T) {
 			time.Sleep(time.Second)
 			return nil
 		}}
-		r := newRuns(t, openCache(t), source, "")
+		r := newRuns(t, openCache(t), source)
 		if _, err := r.Start(t.Context(), true); err != nil {
 			t.Fatal(err)
 		}
@@ -200,7 +197,7 @@ func TestRunsSlowWatcher(t *testing.T) {
 		if asked := int(source.asked.Load()); report.Duration > float64(asked)+1 || len(requests) > asked/10+2 || len(requests) < 3 {
 			t.Errorf("%d requests took %v s, the watcher was told %d times", asked, report.Duration, len(requests))
 		}
-		for i := 2; i < len(requests); i++ {
+		for i := 2; i < len(requests)-1; i++ { // the last may come with the end of the run
 			if requests[i]-requests[i-1] < 9 {
 				t.Errorf("the watcher was told old news: %v", requests)
 				break
@@ -221,26 +218,30 @@ func TestRunsSlowWatcher(t *testing.T) {
 func TestRunsOnSchedule(t *testing.T) {
 	passing, refused := errors.New("no route to host"), fmt.Errorf("ask: %w", ews.ErrUnauthorized)
 	for _, tt := range []struct {
-		name     string
-		err      error
-		code     string
-		atLeast  int64 // runs within five hours after the first
-		atMost   int64
-		lastText string
+		name            string
+		err             error
+		code            string
+		atLeast, atMost int64 // runs within five hours after the first
 	}{
-		{"passing", passing, service.FailureAnswer, 3, 12, "no route to host"},
-		{"refused", refused, service.FailureCredential, 0, 0, "the credential was refused"},
+		{"passing", passing, service.FailureAnswer, 3, 12},
+		{"refused", refused, service.FailureCredential, 0, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				source := &book{before: func(context.Context) error { return tt.err }}
-				r := newRuns(t, openCache(t), source, "@every 6h")
-				told := 0
+				spec, err := schedule.Parse("@every 6h")
+				if err != nil {
+					t.Fatal(err)
+				}
+				start, told := time.Now(), 0
+				r := &Runs{Sync: directory.Sync{Source: source, Store: openCache(t)}, Log: slog.New(slog.DiscardHandler)}
+				r.Loop = &schedule.Loop{Run: r.Run, Spec: spec, LastSuccess: func() time.Time { return start }}
 				r.After = func(report directory.Report) {
 					if told++; report.Outcome != directory.Failed {
 						t.Errorf("outcome %s", report.Outcome)
 					}
 				}
+				serve(t, r)
 				time.Sleep(6*time.Hour + time.Minute)
 				if n := source.asked.Load(); n != 1 {
 					t.Fatalf("%d requests after the first scheduled time, want 1", n)
@@ -253,6 +254,7 @@ func TestRunsOnSchedule(t *testing.T) {
 				if n := source.asked.Load() - 1; n < tt.atLeast || n > tt.atMost {
 					t.Errorf("%d more requests within five hours, want %d to %d", n, tt.atLeast, tt.atMost)
 				}
+				synctest.Wait()
 				if int64(told) != source.asked.Load() {
 					t.Errorf("After was called %d times for %d runs", told, source.asked.Load())
 				}
