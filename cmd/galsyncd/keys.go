@@ -49,6 +49,9 @@ func (a *app) identityImport() *cobra.Command {
 }
 
 func (a *app) runImport(ctx context.Context, path, pfxFile, keyringFile string) error {
+	if pfxFile == "-" && keyringFile == "-" {
+		return usageError(errors.New("only one of the two passphrases can come from standard input"))
+	}
 	c, err := a.client()
 	if err != nil {
 		return err

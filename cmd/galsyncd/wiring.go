@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"os"
 	"strings"
 
@@ -96,8 +97,11 @@ func cacheStatus(err error) int {
 }
 
 func newSync(cfg *config.Config, source directory.Source, store directory.Store, log *slog.Logger) directory.Sync {
-	s := directory.Sync{Source: source, Store: store, RequestsPerSecond: cfg.Sync.RequestsPerSecond, MaxRemovals: cfg.Sync.MaxRemovals,
-		KnownOnly: !cfg.Sync.FullGAL, Logger: log}
+	s := directory.Sync{Source: source, Store: store, RequestsPerSecond: cfg.Sync.RequestsPerSecond, KnownOnly: !cfg.Sync.FullGAL, Logger: log}
+	s.MaxRemovals = max(cfg.Sync.MaxRemovals, 1e-9) // 0 % is less than anything; zero would be the default
+	if u, err := url.Parse(cfg.Exchange.URL); err == nil {
+		s.Server = strings.ToLower(u.Host)
+	}
 	for _, text := range cfg.Sync.Addresses {
 		if a, err := directory.ParseAddress(text); err == nil { // config has checked them
 			s.Addresses = append(s.Addresses, a)
