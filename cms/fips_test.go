@@ -80,7 +80,7 @@ const fipsChild = "GALSYNCD_FIPS_CHILD"
 // TestFIPSChild is the other process of TestFIPS: it prints its mode and an outcome for each row.
 func TestFIPSChild(t *testing.T) {
 	if os.Getenv(fipsChild) == "" {
-		t.Skip("runs as a child of TestFIPS")
+		return
 	}
 	out := json.NewEncoder(os.Stdout)
 	for _, row := range fipsRows() {
@@ -135,57 +135,77 @@ func inMode(t *testing.T, mode string) map[string]string {
 	return reasons
 }
 
+// fipsModes are the columns of the document.
+var fipsModes = []string{"off", "on", "only"}
+
 // TestFIPS runs every algorithm in the three modes and compares with the document, which GALSYNCD_FIPS_DOC (a path from the top
 // of the repository) writes.
 func TestFIPS(t *testing.T) {
-	off, on, only := inMode(t, "off"), inMode(t, "on"), inMode(t, "only")
-	var b strings.Builder
-	b.WriteString(fipsHead)
-	var notes footnotes
+	reasons := map[string]map[string]string{}
+	for _, mode := range fipsModes {
+		reasons[mode] = inMode(t, mode)
+	}
 	for _, row := range fipsRows() {
-		fmt.Fprintf(&b, "| %s |", row.name)
-		for _, mode := range []map[string]string{off, on, only} {
-			reason, tried := mode[row.name]
-			switch {
-			case !tried:
-				t.Errorf("%s was not tried", row.name)
-			case reason == "":
-				b.WriteString(" works |")
-			default:
-				fmt.Fprintf(&b, " refused%s |", notes.mark(reason))
+		for _, mode := range fipsModes {
+			reason, tried := reasons[mode][row.name]
+			if !tried || mode != "only" && reason != "" {
+				t.Errorf("%s, %s: tried %v, %s", row.name, mode, tried, reason)
 			}
 		}
-		b.WriteString("\n")
-		if off[row.name] != "" || on[row.name] != "" {
-			t.Errorf("%s: off %q, on %q", row.name, off[row.name], on[row.name])
-		}
-	}
-	b.WriteString("\n")
-	for i, note := range notes {
-		fmt.Fprintf(&b, "[^%d]: %s\n", i+1, note)
 	}
 	if path := os.Getenv("GALSYNCD_FIPS_DOC"); path != "" && !t.Failed() {
 		if !filepath.IsAbs(path) {
 			path = filepath.Join("..", path)
 		}
-		if err := os.WriteFile(path, []byte(b.String()), 0o644); err != nil {
+		if err := os.WriteFile(path, []byte(writeFIPS(reasons)), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		return
 	}
-	committed, err := os.ReadFile(fipsDocument)
-	if err != nil {
-		t.Fatal(err)
+	doc := readMatrix(t, fipsDocument)
+	for _, row := range fipsRows() {
+		for _, mode := range fipsModes {
+			if got, want := fipsCell(reasons[mode][row.name]), doc[": "+row.name][mode]; got != want {
+				t.Errorf("%s, %s: %s, and %s says %q; make interop-doc writes it anew", row.name, mode, got, fipsDocument, want)
+			}
+		}
 	}
-	if string(committed) != b.String() {
-		t.Errorf("%s is not what was measured; make interop-doc writes it anew:\n%s", fipsDocument, b.String())
+}
+
+func fipsCell(reason string) string {
+	if reason == "" {
+		return "works"
 	}
+	return "refused"
+}
+
+// writeFIPS renders the document. The words of the reasons are Go's or ours and may change with either.
+func writeFIPS(reasons map[string]map[string]string) string {
+	var b strings.Builder
+	b.WriteString(fipsHead)
+	var notes footnotes
+	for _, row := range fipsRows() {
+		fmt.Fprintf(&b, "| %s |", row.name)
+		for _, mode := range fipsModes {
+			reason := reasons[mode][row.name]
+			b.WriteString(" " + fipsCell(reason))
+			if reason != "" {
+				b.WriteString(notes.mark(reason))
+			}
+			b.WriteString(" |")
+		}
+		b.WriteString("\n")
+	}
+	b.WriteString("\n")
+	for i, note := range notes {
+		fmt.Fprintf(&b, "[^%d]: %s\n", i+1, note)
+	}
+	return b.String()
 }
 
 const fipsHead = `# FIPS 140-3
 
 This page is written by a test: ` + "`make interop-doc`" + ` runs TestFIPS of package cms with GALSYNCD_FIPS_DOC=docs/fips.md.
-` + "`make test`" + ` fails when the page is not what it measures.
+` + "`make test`" + ` fails when a cell is not what it measures.
 
 Go's cryptography contains a module for FIPS 140-3. GODEBUG=fips140=on in the environment of galsyncd turns it on. The module
 then checks itself at the start. The environment variable GOFIPS140 at build time selects a module version that was submitted
