@@ -158,7 +158,7 @@ func TestLookupFollowsHistory(t *testing.T) {
 	update(t, c, func(tx directory.Tx) error { return tx.PutEntry(e) })
 	for run := range 4 {
 		finished := epoch.Add(time.Duration(run) * 24 * time.Hour)
-		h := directory.History{Number: run, Finished: finished, Gaps: []string{fmt.Sprintf("gap%d", run)}}
+		h := directory.History{Number: run, Finished: finished, Gaps: []directory.Gap{{Prefix: fmt.Sprintf("gap%d", run)}}}
 		update(t, c, func(tx directory.Tx) error {
 			b, err := json.Marshal(h)
 			return errors.Join(err, tx.SetState("walk/history", b))

@@ -253,6 +253,17 @@ func (t *transaction) CountPrefix(prefix string, limit int) (n int, err error) {
 	return n, err
 }
 
+func (t *transaction) Owners(address directory.Address) (all []directory.Address, err error) {
+	prefix := append([]byte(address), 0)
+	err = t.prefixed(bucketAddresses, prefix, func(k, v []byte) (bool, error) {
+		if bytes.Equal(v, markListed) {
+			all = append(all, directory.Address(k[len(prefix):]))
+		}
+		return true, nil
+	})
+	return all, err
+}
+
 func (t *transaction) State(key string) ([]byte, error) {
 	b := t.bucket(bucketState).Get([]byte(key))
 	if b == nil {

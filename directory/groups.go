@@ -2,18 +2,19 @@ package directory
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"time"
 )
 
 const (
 	// groupPeriod is the number of runs within which the members of every group are asked for again.
 	groupPeriod = 7
-	// maxGroupFailures is how many groups in a row may fail before the run does: one hidden group is no reason to stop.
+	// maxGroupFailures is how many groups in a row may fail before the others are left to the next run.
 	maxGroupFailures = 5
 )
 
-// expand asks for the members of the groups whose turn it is, and of those never asked for.
+// expand asks for the members of the groups whose turn it is, and of those never asked for. A group that does not answer
+// keeps the members it has; it is no reason to throw away what the walk found.
 func (r *run) expand(ctx context.Context) error {
 	source, ok := r.sync.Source.(Expander)
 	if !ok || r.state.Applying {
@@ -25,20 +26,24 @@ func (r *run) expand(ctx context.Context) error {
 	}
 	failures := 0
 	for _, group := range due {
-		err := r.expandOne(ctx, source, group)
-		if err == nil {
+		switch err := r.expandOne(ctx, source, group); {
+		case err == nil:
 			failures = 0
-			continue
-		}
-		_, passing := errors.AsType[RetryError](err)
-		if failures++; passing || failures == maxGroupFailures || ctx.Err() != nil {
+		case ctx.Err() != nil:
 			return fmt.Errorf("ask for the members of %s: %w", group, err)
+		default:
+			failures++
+			r.sync.log().Warn("the members of a group are not known", "group", group, "error", err)
 		}
-		r.sync.log().Warn("the members of a group are not known", "group", group, "error", err)
+		if failures == maxGroupFailures {
+			r.sync.log().Warn("the members of the other groups are left to the next sync", "groups", len(due))
+			return nil
+		}
 	}
 	return nil
 }
 
+// dueGroups begins at another group in each run, so that some that never answer do not keep the others waiting.
 func (r *run) dueGroups() (due []Address, err error) {
 	err = r.sync.Store.View(func(tx Tx) error {
 		groups, err := tx.Groups()
@@ -50,13 +55,23 @@ func (r *run) dueGroups() (due []Address, err error) {
 			if err != nil {
 				return err
 			}
-			if m == nil || m.Fetched.Before(r.state.Started) && (r.state.Full || r.state.KnownOnly || turn(string(g), r.state.Number, groupPeriod)) {
+			if m == nil || r.waiting(m.Fetched) && (r.state.Full || r.state.KnownOnly || turn(string(g), r.state.Number, groupPeriod)) {
 				due = append(due, g)
 			}
 		}
 		return nil
 	})
+	if n := len(due); n > 0 {
+		at := r.state.Number * maxGroupFailures % n
+		due = append(due[at:], due[:at]...)
+	}
 	return due, err
+}
+
+// waiting reports that something was not asked for in this run yet. A time that the clock has not reached counts for
+// nothing.
+func (r *run) waiting(asked time.Time) bool {
+	return asked.Before(r.state.Started) || asked.After(r.sync.now())
 }
 
 func (r *run) expandOne(ctx context.Context, source Expander, group Address) error {

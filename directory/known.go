@@ -71,6 +71,9 @@ func (s *Sync) Ask(ctx context.Context, address Address) (found bool, err error)
 				return err
 			}
 		}
+		if err := withdraw(tx, address, resolution.Records); err != nil {
+			return err
+		}
 		return Question{Asked: now, Found: len(resolution.Records) > 0, Wanted: now}.save(tx, address)
 	})
 	return len(resolution.Records) > 0, err
@@ -99,6 +102,30 @@ func (r *run) take(tx Tx, rec Record, address Address, unlisted bool, now time.T
 	return tx.PutEntry(entry)
 }
 
+// withdraw takes an address from the entries that an exact answer did not name: an alias that moved on, or is gone.
+func withdraw(tx Tx, address Address, found []Record) error {
+	owners, err := tx.Owners(address)
+	if err != nil {
+		return err
+	}
+	for _, primary := range owners {
+		if slices.ContainsFunc(found, func(rec Record) bool { return rec.Primary == primary }) {
+			continue
+		}
+		entry, err := tx.Entry(primary)
+		if err != nil {
+			return err
+		}
+		if i := slices.Index(entry.Proven, address); i >= 0 {
+			entry.Proven = slices.Delete(entry.Proven, i, i+1)
+			if err := tx.PutEntry(entry); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 // refresh asks for every known address, the one that waits longest first.
 func (r *run) refresh(ctx context.Context) error {
 	source, ok := r.sync.Source.(Resolver)
@@ -118,33 +145,68 @@ func (r *run) refresh(ctx context.Context) error {
 	return nil
 }
 
-// prove asks, after a walk, for those of Addresses that no entry lists: they may be aliases.
+// prove asks, after a walk, for the addresses that no entry lists but that may be aliases: those of Addresses, and in turns
+// those that an exact look-up found before.
 func (r *run) prove(ctx context.Context) error {
 	source, ok := r.sync.Source.(Resolver)
 	if !ok {
 		return nil
 	}
-	for _, a := range r.sync.Addresses {
-		var listed int
-		var last Question
-		err := r.sync.Store.View(func(tx Tx) (err error) {
-			if listed, err = tx.CountPrefix(string(a)+"\x00", 1); err != nil {
-				return err
-			}
-			last, err = LastQuestion(tx, a)
-			return err
-		})
-		if err != nil {
-			return err
-		}
-		if listed > 0 || !last.Asked.Before(r.state.Started) {
-			continue
-		}
-		if err := r.refreshOne(ctx, source, known{a, last}); err != nil {
-			return fmt.Errorf("ask for %s: %w", a, err)
+	due, err := r.unlisted()
+	if err != nil {
+		return fmt.Errorf("list the addresses to be proven: %w", err)
+	}
+	for _, k := range due {
+		if err := r.refreshOne(ctx, source, k); err != nil {
+			return fmt.Errorf("ask for %s: %w", k.address, err)
 		}
 	}
 	return nil
+}
+
+func (r *run) unlisted() (due []known, err error) {
+	err = r.sync.Store.View(func(tx Tx) error {
+		all := map[Address]bool{}
+		for _, a := range r.sync.Addresses {
+			all[a] = true
+		}
+		err := tx.States(questionKey, func(key string, value []byte) error {
+			var q Question
+			a := Address(strings.TrimPrefix(key, questionKey))
+			if json.Unmarshal(value, &q) == nil && q.Found && (r.state.Full || turn(string(a), r.state.Number, groupPeriod)) {
+				all[a] = true
+			}
+			return nil
+		})
+		for a := range all {
+			last, qErr := LastQuestion(tx, a)
+			listed, lErr := isListed(tx, a)
+			if err = errors.Join(err, qErr, lErr); err != nil {
+				return err
+			}
+			if !listed && r.waiting(last.Asked) {
+				due = append(due, known{a, last})
+			}
+		}
+		return err
+	})
+	slices.SortFunc(due, func(a, b known) int { return cmp.Compare(a.address, b.address) })
+	return due, err
+}
+
+// isListed reports that an entry lists an address.
+func isListed(tx Tx, address Address) (bool, error) {
+	owners, err := tx.Owners(address)
+	for _, primary := range owners {
+		entry, err := tx.Entry(primary)
+		if err != nil {
+			return false, err
+		}
+		if slices.Contains(entry.Addresses, address) {
+			return true, nil
+		}
+	}
+	return false, err
 }
 
 // known is an address to be asked for, and what is remembered of the last time.
@@ -165,7 +227,7 @@ func (r *run) known() (due []known, err error) {
 			if err != nil {
 				return err
 			}
-			if q.Asked.Before(r.state.Started) {
+			if r.waiting(q.Asked) {
 				due = append(due, known{a, q})
 			}
 		}
@@ -230,6 +292,9 @@ func (r *run) refreshOne(ctx context.Context, source Resolver, k known) error {
 	if err != nil && !refused {
 		return err
 	}
+	if refused {
+		r.state.Report.Gaps = appendNew(r.state.Report.Gaps, string(k.address))
+	}
 	r.note(string(k.address), resolution.Records)
 	now := r.sync.now()
 	return r.sync.Store.Update(func(tx Tx) error {
@@ -237,6 +302,11 @@ func (r *run) refreshOne(ctx context.Context, source Resolver, k known) error {
 		for _, rec := range resolution.Records {
 			home = home || rec.Primary == k.address
 			if err := r.take(tx, rec, k.address, resolution.Unlisted, now); err != nil {
+				return err
+			}
+		}
+		if !refused {
+			if err := withdraw(tx, k.address, resolution.Records); err != nil {
 				return err
 			}
 		}

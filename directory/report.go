@@ -3,6 +3,7 @@ package directory
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -55,7 +56,7 @@ func (r Report) GuardText() string {
 }
 
 // GuardHint says what to do about a guarded run.
-const GuardHint = "nothing was removed; look at the server, or set sync.max_removals higher for one run if this is right"
+const GuardHint = "nothing was removed; look at the server, or set sync.max_removals higher for one run if this is right (delete cache.db if it is another server)"
 
 // StoppedText and StoppedHint say what became of a stopped run.
 const (
@@ -78,18 +79,29 @@ type Progress struct {
 
 // History is what a store remembers about earlier runs. The zero value: there was none.
 type History struct {
-	// Number of the last run that finished (complete or incomplete) and when it started. Entries not marked missing were
-	// seen by it.
-	Number   int       `json:"number"`
+	// Number of the last walk that reached its end, also when the guard then held back what was lost. Runs over known
+	// addresses have none.
+	Number int `json:"number"`
+	// Finished is when the last complete or incomplete run started. Entries not marked missing were seen by it.
 	Finished time.Time `json:"finished,omitzero"`
+	// KnownOnly reports that it was a run over known addresses.
+	KnownOnly bool `json:"knownOnly,omitempty"`
 	// Gaps of that run: entries there were not confirmed by it.
-	Gaps []string `json:"gaps,omitempty"`
+	Gaps []Gap `json:"gaps,omitempty"`
 	// Last is the report of the last run of any outcome, Error and Hint say why it failed.
 	Last  *Report `json:"last,omitempty"`
 	Error string  `json:"error,omitempty"`
 	Hint  string  `json:"hint,omitempty"`
-	// Source is the name of the source of that run.
+	// Source is the name of the source of that run, Server the server it asked.
 	Source string `json:"source,omitempty"`
+	Server string `json:"server,omitempty"`
+}
+
+// Gap is a prefix below which a run could not confirm entries.
+type Gap struct {
+	Prefix string `json:"prefix"`
+	// Seen is when entries there were confirmed for the last time.
+	Seen time.Time `json:"seen,omitzero"`
 }
 
 // Seen says when the server last confirmed an entry.
@@ -98,14 +110,32 @@ func (h History) Seen(e Entry) time.Time {
 		return e.LastSeen
 	}
 	for _, gap := range h.Gaps {
-		if len(e.Primary) >= len(gap) && string(e.Primary[:len(gap)]) == gap {
-			return e.Changed
+		if strings.HasPrefix(string(e.Primary), gap.Prefix) {
+			return later(e.Changed, gap.Seen)
 		}
 	}
-	if e.Changed.After(h.Finished) {
-		return e.Changed
+	return later(e.Changed, h.Finished)
+}
+
+// gaps are those of a run that ends now: what was a gap before was not confirmed since.
+func (h History) gaps(prefixes []string) (all []Gap) {
+	for _, p := range prefixes {
+		g := Gap{Prefix: p, Seen: h.Finished}
+		for _, old := range h.Gaps {
+			if strings.HasPrefix(p, old.Prefix) {
+				g.Seen = old.Seen
+			}
+		}
+		all = append(all, g)
 	}
-	return h.Finished
+	return all
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 const historyKey = "walk/history"
@@ -136,6 +166,7 @@ type state struct {
 	Number  int       `json:"number"`
 	Started time.Time `json:"started"`
 	Source  string    `json:"source"`
+	Server  string    `json:"server,omitempty"`
 	// Full asks every leaf, also empty ones that are not due.
 	Full bool `json:"full,omitempty"`
 	// KnownOnly is a run over known addresses.

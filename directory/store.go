@@ -26,6 +26,8 @@ type Tx interface {
 	HasPrimary(prefix string) (bool, error)
 	// CountPrefix counts the addresses (primary and other) that start with prefix, up to limit.
 	CountPrefix(prefix string, limit int) (int, error)
+	// Owners returns the primary addresses of the entries that an address belongs to, listed or proven.
+	Owners(address Address) ([]Address, error)
 	// Totals counts entries and those among them with at least one certificate.
 	Totals() (entries, certified int, err error)
 	// Sweep removes what no entry refers to any more.

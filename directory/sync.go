@@ -15,6 +15,9 @@ import (
 type Sync struct {
 	Source Source
 	Store  Store
+	// Server identifies the server, for example by its host name. When it is another than that of the last run, what was
+	// learned about the shape of the address book is forgotten; entries stay until the guard lets them go. Empty is one.
+	Server string
 	// RequestsPerSecond bounds the load on the server; zero means no bound.
 	RequestsPerSecond float64
 	// KnownOnly asks for known addresses alone, one by one, in place of walking the whole address book: those of the store,
@@ -93,6 +96,9 @@ func (s *Sync) begin(full bool) (*run, error) {
 		if r.history, err = ReadHistory(tx); err != nil {
 			return err
 		}
+		if err := r.checkHistory(tx); err != nil {
+			return err
+		}
 		if r.partition, err = loadPartition(tx); err != nil {
 			return err
 		}
@@ -105,7 +111,7 @@ func (s *Sync) begin(full bool) (*run, error) {
 		if r.resumable(full) {
 			return nil
 		}
-		r.state = &state{Number: r.history.Number + 1, Started: r.began, Source: s.Source.Name(), Full: full, KnownOnly: s.KnownOnly}
+		r.state = &state{Number: r.history.Number + 1, Started: r.began, Source: s.Source.Name(), Server: s.Server, Full: full, KnownOnly: s.KnownOnly}
 		r.state.Report = Report{Started: r.began}
 		if err := tx.ClearLosses(); err != nil {
 			return err
@@ -116,6 +122,29 @@ func (s *Sync) begin(full bool) (*run, error) {
 		return nil, fmt.Errorf("begin sync: %w", err)
 	}
 	return r, nil
+}
+
+// checkHistory forgets what does not hold here: the shape of another server's address book, and times that the clock has
+// not reached.
+func (r *run) checkHistory(tx Tx) error {
+	h := &r.history
+	if h.Finished.After(r.began) {
+		h.Finished = time.Time{}
+	}
+	if h.Last == nil || h.Server == r.sync.Server {
+		return nil
+	}
+	r.sync.log().Warn("the server is another one: the whole address book is asked for anew", "before", h.Server, "now", r.sync.Server)
+	h.Number = 0
+	var keys []string
+	err := tx.States(splitKey, func(key string, _ []byte) error {
+		keys = append(keys, key)
+		return nil
+	})
+	for _, key := range append(keys, stateKey) {
+		err = errors.Join(err, tx.SetState(key, nil))
+	}
+	return err
 }
 
 func (r *run) resumable(full bool) bool {
@@ -161,6 +190,9 @@ func (r *run) conclude(ctx context.Context, failure error) (Report, error) {
 		if err := r.history.save(tx); err != nil {
 			return err
 		}
+		if errors.Is(failure, ErrNoNarrowing) {
+			return r.unlearn(tx)
+		}
 		if failure == nil {
 			return tx.SetState(stateKey, nil)
 		}
@@ -181,10 +213,21 @@ func (r *run) conclude(ctx context.Context, failure error) (Report, error) {
 	return *rep, errors.Join(failure, err)
 }
 
+// unlearn forgets a run that would never have ended, and the prefixes that it split for nothing.
+func (r *run) unlearn(tx Tx) error {
+	for prefix, at := range r.partition.split {
+		if at == r.state.Number {
+			r.partition.dirty[prefix] = true
+			delete(r.partition.split, prefix)
+		}
+	}
+	return errors.Join(r.partition.save(tx), tx.SetState(stateKey, nil))
+}
+
 // remember notes the outcome in the history.
 func (r *run) remember(failure error) {
 	rep := r.state.Report
-	r.history.Last, r.history.Source = &rep, r.state.Source
+	r.history.Last, r.history.Source, r.history.Server = &rep, r.state.Source, r.state.Server
 	r.history.Error, r.history.Hint = "", ""
 	switch {
 	case rep.Outcome == Stopped:
@@ -198,7 +241,11 @@ func (r *run) remember(failure error) {
 			r.history.Hint = h.Hint()
 		}
 	}
+	if failure == nil && !r.state.KnownOnly {
+		r.history.Number = r.state.Number
+	}
 	if rep.Outcome == Complete || rep.Outcome == Incomplete {
-		r.history.Number, r.history.Finished, r.history.Gaps = r.state.Number, r.state.Started, rep.Gaps
+		r.history.Gaps = r.history.gaps(rep.Gaps)
+		r.history.Finished, r.history.KnownOnly = r.state.Started, r.state.KnownOnly
 	}
 }

@@ -2,6 +2,7 @@ package ews
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"github.com/galsyncd/galsyncd/directory"
@@ -27,7 +28,10 @@ func (c *Client) Resolve(ctx context.Context, address directory.Address) (direct
 		return r, nil
 	}
 	exact, err := c.search(ctx, "=smtp:"+string(address), true)
-	if err != nil || exact.Truncated {
+	if err == nil && exact.Truncated {
+		err = errors.New("the server found more entries for one address than it lists")
+	}
+	if err != nil {
 		return directory.Resolution{}, err
 	}
 	return directory.Resolution{Records: exact.Records, Unlisted: true}, nil

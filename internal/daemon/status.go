@@ -119,7 +119,7 @@ func (s *Status) warnings(h directory.History, st service.Status) []string {
 		add("%s: %s", h.Last.GuardText(), directory.GuardHint)
 	}
 	if len(h.Gaps) > 0 {
-		add("%d parts of the address book could not be read in full, for example addresses that begin with %q", len(h.Gaps), h.Gaps[0])
+		add("%d parts of the address book could not be read in full, for example addresses that begin with %q", len(h.Gaps), h.Gaps[0].Prefix)
 	}
 	if s.Book.Policy == nil || s.Book.Policy.AnchorCount == 0 && !s.Book.Policy.AcceptDirectory {
 		add("no trust anchors are configured, so no certificate is trusted (set trust.anchors)")

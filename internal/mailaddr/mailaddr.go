@@ -44,7 +44,8 @@ func Parse(s string) (Address, error) {
 	}
 	// Normalise before looking: NFC turns U+037E into ";".
 	local, domain := norm.NFC.String(strings.ToLower(s[:at])), s[at+1:]
-	if strings.ContainsFunc(local, notInLocal) {
+	// A letter that only folding makes ASCII, such as the Kelvin sign, must not meet somebody else's address.
+	if strings.ContainsFunc(local, notInLocal) || isASCII(local) && !isASCII(s[:at]) {
 		return "", fmt.Errorf("%w: %q has a character that no local part has", ErrInvalid, s)
 	}
 	ascii, err := profile.ToASCII(domain)
@@ -61,6 +62,10 @@ func Parse(s string) (Address, error) {
 // Domain returns what follows the "@".
 func (a Address) Domain() string {
 	return string(a[strings.LastIndexByte(string(a), '@')+1:])
+}
+
+func isASCII(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { return r >= utf8.RuneSelf })
 }
 
 // notInLocal reports characters that no unquoted local part has (RFC 5321 atext and ".", RFC 6531 above ASCII).

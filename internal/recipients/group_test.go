@@ -125,3 +125,18 @@ func TestWideGroups(t *testing.T) {
 		t.Errorf("%+v, %v; want group-incomplete", result.State, err)
 	}
 }
+
+// TestGroupThatOnlyClaims: an address that only a certificate of a group names is not the group's.
+func TestGroupThatOnlyClaims(t *testing.T) {
+	f := newFixture(t)
+	people := &shelf{completed: now}
+	member := mailaddr.Address("mallory@corp.example")
+	people.put(directory.Sighting{Seen: now, Entry: directory.Entry{Primary: member, Addresses: []mailaddr.Address{member}, Kind: directory.KindMailbox,
+		Certificates: []directory.UserCertificate{f.issue(f.ca, testca.Options{Addresses: []string{string(member)}})}}})
+	people.put(directory.Sighting{Seen: now, Claimed: true, Members: &directory.Members{Fetched: now, Members: []directory.Member{{Address: member, Kind: directory.KindMailbox}}},
+		Entry: directory.Entry{Primary: "team@corp.example", Addresses: []mailaddr.Address{"team@corp.example"}, Claimed: []mailaddr.Address{"victim@partner.example"}, Kind: directory.KindGroup}})
+	result, err := f.book(people).Lookup(t.Context(), []string{"victim@partner.example"})
+	if err != nil || result.Recipients[0].State == trust.Encryptable {
+		t.Errorf("%+v, %v: a group answers for an address that it does not have", result.Recipients, err)
+	}
+}

@@ -35,6 +35,10 @@ func (q *question) judge(address mailaddr.Address, claims []directory.Sighting) 
 		return q.unusable(claims[0], candidates)
 	case contradictory(best):
 		return ambiguous(best, candidates)
+	case len(best) < len(claims):
+		a := contested(claims)
+		a.Explain = candidates
+		return a
 	}
 	return q.encryptable(best, candidates)
 }
@@ -107,6 +111,20 @@ func ambiguous(best []claim, candidates []Candidate) Answer {
 	}
 }
 
+// contested makes the answer when several entries claim an address and do not all lead to one certificate: who gets the
+// mail may be somebody who cannot read it.
+func contested(claims []directory.Sighting) Answer {
+	var who []string
+	for _, s := range claims {
+		who = append(who, string(s.Entry.Primary))
+	}
+	return Answer{
+		State:   trust.Ambiguous,
+		Reasons: []string{"several entries of the address book claim this address: " + strings.Join(who, ", ")},
+		Hints:   []string{"have the address book corrected, or use an address that belongs to one entry alone"},
+	}
+}
+
 // encryptable makes the answer when at least one entry has a usable certificate, and all agree on which.
 func (q *question) encryptable(best []claim, candidates []Candidate) Answer {
 	candidates[0].Chosen = true
@@ -170,6 +188,9 @@ func (q *question) warnings(s directory.Sighting) []string {
 // staleness is the finding against everything of an entry that was not confirmed for too long; nil while it is fresh.
 func (q *question) staleness(s directory.Sighting) *trust.Finding {
 	old := q.now.Sub(s.Seen)
+	if old < -24*time.Hour {
+		return &trust.Finding{State: trust.Stale, Reason: "the address book entry was confirmed at a time that has not come yet: a clock was wrong", Hint: "set the clock and run a sync"}
+	}
 	if q.book.RefuseAfter <= 0 || old <= q.book.RefuseAfter {
 		return nil
 	}

@@ -94,9 +94,12 @@ func (q *question) about(ctx context.Context, address mailaddr.Address, inside [
 	}
 	claims := rightful(address, sightings)
 	var answer Answer
-	if i := slices.IndexFunc(claims, isGroup); i >= 0 {
-		answer, err = q.group(ctx, claims[i], inside)
-	} else {
+	switch {
+	case len(claims) == 1 && isGroup(claims[0]) && lists(claims[0].Entry, address):
+		answer, err = q.group(ctx, claims[0], inside)
+	case slices.ContainsFunc(claims, isGroup):
+		answer = contested(claims)
+	default:
 		answer = q.judge(address, claims)
 	}
 	answer.Address = string(address)

@@ -181,11 +181,11 @@ func TestStates(t *testing.T) {
 		{name: "closest of several", sightings: []directory.Sighting{with(seen(f.others(), f.signing(), f.expired()), func(s *directory.Sighting) { s.Entry.Undecodable = []directory.Undecodable{garbage} })},
 			want: trust.Expired, reason: "expired 3 days ago (2027-01-02) | another certificate (SHA-256 "},
 		{name: "group", sightings: []directory.Sighting{isGroup(seen(good))}, want: trust.GroupIncomplete, reason: "members are not known"},
-		{name: "group and person", sightings: []directory.Sighting{seen(good), isGroup(second())}, want: trust.GroupIncomplete},
+		{name: "group and person", sightings: []directory.Sighting{seen(good), isGroup(second())}, want: trust.Ambiguous},
 
 		{name: "two entries, two certificates", sightings: []directory.Sighting{seen(good), second(f.good())}, want: trust.Ambiguous, reason: "alice@corp.example (certificate SHA-256 "},
 		{name: "two entries, one certificate", sightings: []directory.Sighting{seen(good), second(good)}, want: trust.Encryptable, chosen: &good},
-		{name: "two entries, one usable", sightings: []directory.Sighting{seen(f.expired()), second(good)}, want: trust.Encryptable, chosen: &good},
+		{name: "two entries, one usable", sightings: []directory.Sighting{seen(f.expired()), second(good)}, want: trust.Ambiguous},
 		{name: "missing entry gives way", sightings: []directory.Sighting{missing(second(f.good())), seen(good)}, want: trust.Encryptable, chosen: &good},
 		{name: "missing entry gives way to one without certificate", sightings: []directory.Sighting{missing(second(f.good())), seen()}, want: trust.NoCertificate},
 		{name: "missing but alone", sightings: []directory.Sighting{missing(seen(good))}, want: trust.Encryptable, warning: "did not find this entry"},
