@@ -152,7 +152,7 @@ func (c *Client) Lock(ctx context.Context) (*KeyringStatus, error) {
 	return post[KeyringStatus](ctx, c, "/v1/lock", nil)
 }
 
-// Unlock gives the passphrase of the keyring. The keys stay open for that long; zero: until the daemon ends.
+// Unlock gives the passphrase of the keyring. The keys stay open for that long, 24 hours at most; zero: 24 hours.
 func (c *Client) Unlock(ctx context.Context, passphrase string, period time.Duration) (*KeyringStatus, error) {
 	r := unlockRequest{Passphrase: passphrase}
 	if period != 0 {

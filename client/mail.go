@@ -41,6 +41,8 @@ type SignOptions struct {
 type Copy struct {
 	// Recipients are the envelope recipients of this copy.
 	Recipients []string
+	// Blind marks the copy of a Bcc recipient.
+	Blind bool
 	// Message is the encrypted mail; valid until the function that was given it returns.
 	Message io.Reader
 }
@@ -230,7 +232,7 @@ func readCopy(part *multipart.Part, each func(Copy) error) error {
 	if len(recipients) == 0 {
 		return fmt.Errorf("%w: a copy is for nobody", ErrAnswer)
 	}
-	if err := each(Copy{Recipients: recipients, Message: part}); err != nil {
+	if err := each(Copy{Recipients: recipients, Blind: part.Header.Get("Galsyncd-Blind") == "1", Message: part}); err != nil {
 		return err
 	}
 	_, err := io.Copy(io.Discard, part)

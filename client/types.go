@@ -25,6 +25,8 @@ type Status struct {
 	Expiring []Expiring `json:"expiring"`
 	// Warnings are sentences for people.
 	Warnings []string `json:"warnings"`
+	// FIPS is "off", "on" or "only": the FIPS 140-3 mode of the daemon.
+	FIPS string `json:"fips,omitempty"`
 	// Keyring is nil in the system role.
 	Keyring *KeyringStatus `json:"keyring,omitempty"`
 }
@@ -73,7 +75,7 @@ type Expiring struct {
 type KeyringStatus struct {
 	Exists   bool `json:"exists"`
 	Unlocked bool `json:"unlocked"`
-	// Until is when it locks by itself; zero when locked, or when it stays open until the daemon ends.
+	// Until is when it locks by itself; zero when locked.
 	Until      time.Time `json:"until,omitzero"`
 	Identities int       `json:"identities"`
 }

@@ -31,7 +31,7 @@ func (a *app) checkConfig() *cobra.Command {
 				return err
 			}
 			_, anchors := newPolicy(cfg)
-			_, source := newSource(cfg, a.logger(slog.LevelError))
+			_, source := makeSource(cfg, a.logger(slog.LevelError), "")
 			if err := errors.Join(anchors, source); err != nil {
 				return &exitError{status: exitConfig, err: err, hint: hintOf(err)}
 			}

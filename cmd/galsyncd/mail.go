@@ -96,7 +96,7 @@ func (a *app) encryptCopies(ctx context.Context, c *client.Client, in io.Reader,
 	}
 	err = c.EncryptCopies(ctx, in, opts, func(copy client.Copy) (err error) {
 		var w io.Writer = held
-		if len(sent) > 0 {
+		if copy.Blind {
 			if bccDir == "" {
 				return &exitError{status: exitUsage, err: errors.New("the mail has Bcc recipients, who need copies of their own"), hint: "give a folder for them with --bcc-dir"}
 			}

@@ -24,6 +24,7 @@ import (
 	"github.com/galsyncd/galsyncd/internal/recipients"
 	"github.com/galsyncd/galsyncd/internal/service"
 	"github.com/galsyncd/galsyncd/schedule"
+	"github.com/galsyncd/galsyncd/smime"
 )
 
 func (a *app) serve() *cobra.Command {
@@ -62,15 +63,15 @@ func (a *app) runServe(ctx context.Context, user bool) error {
 	if err != nil {
 		return err
 	}
-	source, err := newSource(cfg, log)
-	if err != nil {
-		return err
-	}
 	copy, notes, err := openCache(cfg, a.say)
 	if err != nil {
 		return err
 	}
 	defer copy.Close()
+	source, err := newSource(cfg, log)
+	if err != nil {
+		return err
+	}
 	var keys *keyring.Keyring
 	var keysErr error
 	if role == config.RoleUser {
@@ -90,7 +91,7 @@ func (a *app) runServe(ctx context.Context, user bool) error {
 		status.Protocol = source.Name()
 	}
 	if up := upstreamSocket(cfg); up != "" {
-		upstream := rooms.Upstream{Client: &client.Client{Socket: up}, Own: own}
+		upstream := &rooms.Upstream{Client: &client.Client{Socket: up}, Own: own}
 		dir, book.Directory = upstream, upstream
 		status.Protocol, status.URL, status.Upstream = "upstream", up, upstream.Client
 	}
@@ -103,11 +104,8 @@ func (a *app) runServe(ctx context.Context, user bool) error {
 		return err
 	}
 	runs.Restore(history)
-	encrypter := rooms.Encrypter{Book: book}
+	encrypter := rooms.Encrypter{Book: book, Algorithms: &smime.AlgorithmPolicy{Cipher: smime.CipherPolicy(cfg.Encryption.Cipher)}}
 	online := newOnline(cfg, runs, own, log)
-	if cfg.Sync.OnlineOnMiss {
-		encrypter.Online = online
-	}
 	spool := rooms.Spool(cfg.Cache.Dir)
 	verifier := rooms.Verifier{Policy: policy, Now: time.Now, MaxContent: cfg.Limits.MaxMessage}
 	if keysErr == nil && keys != nil {

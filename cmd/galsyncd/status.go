@@ -67,6 +67,9 @@ func printStatus(w io.Writer, s *client.Status) {
 	if k := s.Keyring; k != nil {
 		line("keyring", "%s, %d identities", keyringText(*k), k.Identities)
 	}
+	if s.FIPS != "" && s.FIPS != "off" {
+		line("fips 140-3", "%s", s.FIPS)
+	}
 	for _, e := range s.Expiring {
 		line("expires", "%s on %s", e.Address, day(e.NotAfter))
 	}

@@ -112,6 +112,11 @@ func (a *app) syncOnce(ctx context.Context, user, full bool) error {
 	if err != nil {
 		return err
 	}
+	copy, _, err := openCache(cfg, a.say)
+	if err != nil {
+		return err
+	}
+	defer copy.Close()
 	source, err := newSource(cfg, a.logger(slog.LevelError))
 	if err != nil {
 		return err
@@ -119,11 +124,6 @@ func (a *app) syncOnce(ctx context.Context, user, full bool) error {
 	if source == nil {
 		return &exitError{status: exitConfig, err: errors.New("sync: no Exchange server is configured"), hint: "set exchange.url"}
 	}
-	copy, _, err := openCache(cfg, a.say)
-	if err != nil {
-		return err
-	}
-	defer copy.Close()
 	show := a.progress()
 	s := newSync(cfg, source, copy, a.logger(slog.LevelError))
 	s.Progress = func(p directory.Progress) {

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/galsyncd/galsyncd/cache"
@@ -36,21 +37,27 @@ func (a *app) logger(level slog.Level) *slog.Logger {
 
 // newSource makes the source that the configuration names; nil without an error when it names none.
 func newSource(cfg *config.Config, log *slog.Logger) (directory.Source, error) {
+	return makeSource(cfg, log, filepath.Join(cfg.Cache.Dir, "exchange-refusals"))
+}
+
+// makeSource is newSource with the file that remembers refused credentials; none remembers them in memory.
+func makeSource(cfg *config.Config, log *slog.Logger, refusals string) (directory.Source, error) {
 	x := cfg.Exchange
 	if x.URL == "" {
 		return nil, nil
 	}
-	client, err := newHTTP(cfg)
+	client, err := newHTTP(cfg, refusals)
 	if err != nil {
 		return nil, &exitError{status: exitConfig, err: err, hint: hintOf(err)}
 	}
 	return &ews.Client{URL: x.URL, HTTP: client, Logger: log}, nil
 }
 
-func newHTTP(cfg *config.Config) (*http.Client, error) {
+func newHTTP(cfg *config.Config, refusals string) (*http.Client, error) {
 	x := cfg.Exchange
 	opts := httpauth.Options{URL: x.URL, CAFile: x.CAFile, CAOnly: x.CAOnly, Method: httpauth.Method(x.Auth.Method), Username: x.Auth.Username}
 	if x.Auth.Method != "none" {
+		opts.LockoutFile = refusals
 		// Read now, so that a missing file is an error of the start, and again for each use, so that a change counts.
 		if _, err := cfg.Secret(x.Auth.PasswordFile); err != nil {
 			return nil, err

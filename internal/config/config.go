@@ -156,7 +156,7 @@ type Trust struct {
 
 // Encryption is the [encryption] section.
 type Encryption struct {
-	// Cipher is "auto" or "aes-256-cbc".
+	// Cipher is "auto", "aes-256-cbc" or "aes-256-gcm".
 	Cipher string
 }
 

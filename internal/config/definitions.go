@@ -196,8 +196,9 @@ func trustKeys() []definition {
 
 func mailKeys() []definition {
 	return []definition{
-		{key: "encryption.cipher", kind: "string", standard: `"auto"`, values: []string{"auto", "aes-256-cbc"}, later: []string{"aes-256-gcm"},
-			doc:    `The cipher of mails. "auto" takes what every recipient reads.`,
+		{key: "encryption.cipher", kind: "string", standard: `"auto"`, values: []string{"auto", "aes-256-cbc", "aes-256-gcm"},
+			doc: `The cipher of mails. "auto" is AES-256-GCM when the certificates of all recipients announce it, and AES-256-CBC, which ` +
+				`everybody reads, otherwise. "aes-256-gcm" is for organisations whose mail programs all read it: many cannot.`,
 			target: func(c *Config) any { return &c.Encryption.Cipher }},
 		{key: "sendmail.command", kind: "list of strings", standard: `["/usr/sbin/sendmail", "-i"]`, fixed: true,
 			doc:    "The program that hands mails on.",

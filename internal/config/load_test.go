@@ -123,7 +123,7 @@ func TestRefusals(t *testing.T) {
 		{"upstream", "[upstream]\nsocket = \"/run/x\"", `is for the user role`},
 		{"contacts", "[sync]\ncontacts = true", `true is not built into this version; set false`},
 		{"addresses", "[sync]\naddresses = [\"a b\"]", `"a b" is not a mail address`},
-		{"cipher", "[encryption]\ncipher = \"aes-256-gcm\"", `"aes-256-gcm" is not built into this version; set "auto" or "aes-256-cbc"`},
+		{"cipher", "[encryption]\ncipher = \"rc2\"", `"rc2" is not one of the possible values; set "auto" or "aes-256-cbc" or "aes-256-gcm"`},
 		{"sendmail", "[sendmail]\ncommand = [\"/bin/sh\"]", `["/bin/sh"] is not built into this version; set ["/usr/sbin/sendmail", "-i"]`},
 		{"syntax", "[sync]\nschedule = ", `config.toml:7: `},
 		{"not UTF-8", "# \xff", `config.toml:6: `},

@@ -20,10 +20,12 @@ import (
 // Encrypter encrypts mails to the certificates that the book chooses. It implements service.Encrypter.
 type Encrypter struct {
 	Book *recipients.Book
-	// Online, when set, is asked about recipients of whom nothing is known.
-	Online *Online
+	// Algorithms chooses ciphers; nil is AES-256-CBC.
+	Algorithms *smime.AlgorithmPolicy
 	// Signer signs when that is wished; nil in the system role.
 	Signer *Signer
+
+	ask func(ctx context.Context, addresses []string) // service.EncryptOptions.Recipients of the mail at hand
 }
 
 // ForEncryption implements smime.RecipientSource: the same verdict that a look-up shows.
@@ -32,8 +34,8 @@ func (e Encrypter) ForEncryption(ctx context.Context, addresses []mailaddr.Addre
 	for i, a := range addresses {
 		asked[i] = string(a)
 	}
-	if e.Online != nil {
-		e.Online.Ask(ctx, asked)
+	if e.ask != nil {
+		e.ask(ctx, asked)
 	}
 	result, err := e.Book.Lookup(ctx, asked)
 	if err != nil {
@@ -72,7 +74,8 @@ func (e Encrypter) Encrypt(ctx context.Context, message io.Reader, o service.Enc
 		Main:  func(to []mailaddr.Address) (io.Writer, error) { return place(false, to...) },
 		Blind: func(to mailaddr.Address) (io.Writer, error) { return place(true, to) },
 	}
-	opts := &smime.EncryptOptions{Recipients: e, To: o.To}
+	e.ask = o.Recipients
+	opts := &smime.EncryptOptions{Recipients: e, To: o.To, Algorithms: e.Algorithms}
 	if o.Sign {
 		if e.Signer == nil {
 			return service.NewProblem(service.CodeNotAvailable, "sign the mail: this daemon has no keyring", "")

@@ -10,6 +10,7 @@ import (
 
 	"github.com/galsyncd/galsyncd/cache"
 	"github.com/galsyncd/galsyncd/client"
+	"github.com/galsyncd/galsyncd/cms"
 	"github.com/galsyncd/galsyncd/directory"
 	"github.com/galsyncd/galsyncd/internal/recipients"
 	"github.com/galsyncd/galsyncd/internal/service"
@@ -54,7 +55,7 @@ func (s *Status) Status(ctx context.Context) (service.Status, error) {
 		return service.Status{}, problem(err)
 	}
 	s.settle(ctx)
-	out := service.Status{Source: s.source(history), Running: s.Runs.running()}
+	out := service.Status{Source: s.source(history), Running: s.Runs.running(), FIPS: cms.FIPSMode()}
 	if out.Running != nil {
 		out.Source.State = "running"
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/galsyncd/galsyncd/client"
@@ -19,14 +20,18 @@ import (
 type Upstream struct {
 	Client *client.Client
 	Own    Directory
+
+	mu   sync.Mutex
+	last time.Time // of the data, as an answer of the system's daemon said
 }
 
 // Lookup implements recipients.Directory and service.Directory.
-func (u Upstream) Lookup(ctx context.Context, address mailaddr.Address) ([]directory.Sighting, error) {
+func (u *Upstream) Lookup(ctx context.Context, address mailaddr.Address) ([]directory.Sighting, error) {
 	found, err := u.Client.Directory(ctx, string(address))
 	if err != nil {
 		return fallback(u, ctx, err, func() ([]directory.Sighting, error) { return u.Own.Lookup(ctx, address) })
 	}
+	u.remember(found.LastSuccess)
 	var out []directory.Sighting
 	for _, a := range found.Addresses {
 		for _, s := range a.Sightings {
@@ -37,7 +42,7 @@ func (u Upstream) Lookup(ctx context.Context, address mailaddr.Address) ([]direc
 }
 
 // fallback asks the own cache after the upstream failed, if that was ever filled.
-func fallback[T any](u Upstream, ctx context.Context, failure error, own func() (T, error)) (T, error) {
+func fallback[T any](u *Upstream, ctx context.Context, failure error, own func() (T, error)) (T, error) {
 	h, _, _, err := u.Own.History(ctx)
 	if err == nil && !h.Finished.IsZero() {
 		return own()
@@ -51,23 +56,36 @@ func fallback[T any](u Upstream, ctx context.Context, failure error, own func() 
 }
 
 // Freshness implements recipients.Directory.
-func (u Upstream) Freshness(ctx context.Context) (recipients.Freshness, error) {
+func (u *Upstream) Freshness(ctx context.Context) (recipients.Freshness, error) {
 	t, err := u.LastSuccess(ctx)
 	return recipients.Freshness{Completed: t}, err
 }
 
-// LastSuccess implements service.Directory.
-func (u Upstream) LastSuccess(ctx context.Context) (time.Time, error) {
+// LastSuccess implements service.Directory. It is what the last answer said: each look-up brings it along.
+func (u *Upstream) LastSuccess(ctx context.Context) (time.Time, error) {
+	u.mu.Lock()
+	last := u.last
+	u.mu.Unlock()
+	if !last.IsZero() {
+		return last, nil
+	}
 	s, err := u.Client.Status(ctx)
 	if err != nil {
 		return fallback(u, ctx, err, func() (time.Time, error) { return u.Own.LastSuccess(ctx) })
 	}
+	u.remember(s.Source.LastSuccess)
 	return s.Source.LastSuccess, nil
+}
+
+func (u *Upstream) remember(last time.Time) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.last = last
 }
 
 // Search implements service.Directory. The entries hold what a completion shows: names, addresses, and as many empty
 // certificates as there are.
-func (u Upstream) Search(ctx context.Context, text string, limit int) ([]directory.Entry, error) {
+func (u *Upstream) Search(ctx context.Context, text string, limit int) ([]directory.Entry, error) {
 	found, err := u.Client.Entries(ctx, text, min(limit, 50))
 	if err != nil {
 		return fallback(u, ctx, err, func() ([]directory.Entry, error) { return u.Own.Search(ctx, text, limit) })
@@ -81,7 +99,7 @@ func (u Upstream) Search(ctx context.Context, text string, limit int) ([]directo
 }
 
 // Certificate implements service.Directory.
-func (u Upstream) Certificate(ctx context.Context, sum [32]byte) ([]byte, []directory.Address, error) {
+func (u *Upstream) Certificate(ctx context.Context, sum [32]byte) ([]byte, []directory.Address, error) {
 	c, err := u.Client.Certificate(ctx, hex.EncodeToString(sum[:]))
 	if refusal, ok := errors.AsType[*client.Error](err); ok && refusal.Code == client.CodeNotFound {
 		return nil, nil, service.ErrNotFound

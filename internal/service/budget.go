@@ -28,10 +28,27 @@ func (b *budget) left(uid uint32) bool {
 	return s.n < b.most || b.now().Sub(s.since) > b.per
 }
 
-// spend counts n for a uid.
+// reserve takes up to n for a uid and returns how many that are; spend gives back what was not used.
+func (b *budget) reserve(uid uint32, n int) int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	have := b.most
+	if s := b.spent[uid]; b.now().Sub(s.since) <= b.per {
+		have = max(0, b.most-s.n)
+	}
+	n = min(n, have)
+	b.add(uid, n)
+	return n
+}
+
+// spend counts n for a uid; a negative n is given back.
 func (b *budget) spend(uid uint32, n int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.add(uid, n)
+}
+
+func (b *budget) add(uid uint32, n int) {
 	if b.spent == nil {
 		b.spent = map[uint32]spending{}
 	}

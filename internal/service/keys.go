@@ -18,12 +18,12 @@ type ImportRequest struct {
 // UnlockRequest is the body of POST /v1/unlock.
 type UnlockRequest struct {
 	Passphrase Secret `json:"passphrase"`
-	// For is how long the keys stay open, as Go writes durations ("8h"); empty: until the daemon ends.
+	// For is how long the keys stay open, as Go writes durations ("8h"); empty: 24 hours.
 	For string `json:"for,omitempty"`
 }
 
-// maxUnlock is the longest time to stay unlocked that is not meant as "until the daemon ends".
-const maxUnlock = 366 * 24 * time.Hour
+// maxUnlock is the longest time to stay unlocked.
+const maxUnlock = 24 * time.Hour
 
 func (s *Server) getIdentities(w http.ResponseWriter, r *http.Request) error {
 	if _, err := query(r); err != nil {

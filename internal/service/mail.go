@@ -27,6 +27,9 @@ func (s *Server) postEncrypt(w http.ResponseWriter, r *http.Request) error {
 	if options.Identity, err = one(values, "identity"); err != nil {
 		return err
 	}
+	if s.OnlineOnMiss {
+		options.Recipients = func(_ context.Context, list []string) { _ = s.askOnline(r, false, list) } // not a wish: never refused
+	}
 	if options.Sign && s.role() == RoleSystem {
 		return noKeysHere()
 	}
@@ -186,10 +189,14 @@ func (c *copies) open(e Envelope) (io.WriteCloser, error) {
 // part begins a part. Each recipient stands on a line of its own, so that no line gets longer than a mail may have
 // (RFC 5322 section 2.1.1).
 func (c *copies) part(e Envelope) (io.Writer, error) {
-	return c.parts.CreatePart(textproto.MIMEHeader{
+	h := textproto.MIMEHeader{
 		"Content-Type":        {"message/rfc822"},
 		"Galsyncd-Recipients": {strings.Join(e.Recipients, ",\r\n ")},
-	})
+	}
+	if e.Blind {
+		h.Set("Galsyncd-Blind", "1")
+	}
+	return c.parts.CreatePart(h)
 }
 
 // finish sends the copies that waited, and the end.

@@ -30,15 +30,15 @@ func (s *Server) askOnline(r *http.Request, wished bool, addresses []string) err
 	peer, _ := r.Context().Value(peerKey{}).(Peer)
 	b := &s.start().online
 	free := int64(peer.UID) == int64(s.uid()) || s.isAdmin(r.Context(), peer.UID)
-	if !free && !b.left(peer.UID) {
-		if wished {
-			return NewProblem(CodeBusy, "too many online look-ups of this user within an hour", "look-ups without --online go on")
-		}
+	if free {
+		s.Online.Ask(r.Context(), addresses)
 		return nil
 	}
-	n := s.Online.Ask(r.Context(), addresses)
-	if !free {
-		b.spend(peer.UID, n)
+	reserved := b.reserve(peer.UID, len(addresses))
+	if reserved == 0 && wished {
+		return NewProblem(CodeBusy, "too many online look-ups of this user within an hour", "look-ups without --online go on")
 	}
+	asked := s.Online.Ask(r.Context(), addresses[:reserved])
+	b.spend(peer.UID, asked-reserved)
 	return nil
 }

@@ -67,6 +67,8 @@ type EncryptOptions struct {
 	// Sign signs the mail before it is encrypted, with the key of Identity: see SignOptions. Only in RoleUser.
 	Sign     bool
 	Identity string
+	// Recipients, when set, is told for whom the mail is before certificates are looked up.
+	Recipients func(ctx context.Context, addresses []string)
 }
 
 // Envelope says who gets a copy.
@@ -101,7 +103,7 @@ type Keyring interface {
 	// Import adds the keys of a PFX file (PKCS #12, RFC 7292). The keyring's passphrase is needed when the keyring is
 	// locked, or new: then it becomes its passphrase. The secrets are wiped after the call.
 	Import(ctx context.Context, pfx []byte, passphrase, keyringPassphrase Secret) (Imported, error)
-	// Unlock takes the passphrase and keeps the keys open for that long; zero: until the daemon ends. The secret is
+	// Unlock takes the passphrase and keeps the keys open for that long; zero: as long as it may. The secret is
 	// wiped after the call.
 	Unlock(ctx context.Context, passphrase Secret, period time.Duration) error
 	// Lock forgets the keys; locking a locked keyring is no error.
