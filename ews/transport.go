@@ -44,7 +44,7 @@ func (x *exchange) statusError(resp *http.Response) error {
 	switch {
 	case s == http.StatusUnauthorized:
 		e.reason = fmt.Sprintf("the server refused the credential (%s; it offers %s)", status, offers(resp.Header))
-		e.hint = "check exchange.auth: method, username and password; a server that requires Extended Protection refuses every NTLM sign-in without channel binding"
+		e.hint = "check exchange.auth: method, username and password; when these are right, look for a proxy that ends TLS with another certificate"
 		e.causes = []error{ErrUnauthorized}
 	case s == http.StatusForbidden:
 		e.reason = fmt.Sprintf("the server forbids it (%s)", status)

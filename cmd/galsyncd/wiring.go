@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -14,7 +13,6 @@ import (
 	"github.com/galsyncd/galsyncd/directory"
 	"github.com/galsyncd/galsyncd/ews"
 	"github.com/galsyncd/galsyncd/internal/config"
-	"github.com/galsyncd/galsyncd/internal/httpauth"
 	"github.com/galsyncd/galsyncd/trust"
 )
 
@@ -51,23 +49,6 @@ func makeSource(cfg *config.Config, log *slog.Logger, refusals string) (director
 		return nil, &exitError{status: exitConfig, err: err, hint: hintOf(err)}
 	}
 	return &ews.Client{URL: x.URL, HTTP: client, Logger: log}, nil
-}
-
-func newHTTP(cfg *config.Config, refusals string) (*http.Client, error) {
-	x := cfg.Exchange
-	opts := httpauth.Options{URL: x.URL, CAFile: x.CAFile, CAOnly: x.CAOnly, Method: httpauth.Method(x.Auth.Method), Username: x.Auth.Username}
-	if x.Auth.Method != "none" {
-		opts.LockoutFile = refusals
-		// Read now, so that a missing file is an error of the start, and again for each use, so that a change counts.
-		if _, err := cfg.Secret(x.Auth.PasswordFile); err != nil {
-			return nil, err
-		}
-		opts.Password = func() ([]byte, error) {
-			secret, err := cfg.Secret(x.Auth.PasswordFile)
-			return []byte(secret), err
-		}
-	}
-	return httpauth.New(opts)
 }
 
 // openCache opens the cache. One that is damaged or of another schema is set aside, and said so: it is a copy.

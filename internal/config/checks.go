@@ -134,6 +134,8 @@ func (c *Config) together() Problems {
 	complain(e.CAOnly && e.CAFile == "", "exchange.ca_only", "needs ca_file")
 	complain(e.URL != "" && withPassword && e.Auth.Username == "", "exchange.auth.username", "is missing; method %q needs it", e.Auth.Method)
 	complain(e.URL != "" && withPassword && e.Auth.PasswordFile == "", "exchange.auth.password_file", "is missing; method %q needs it", e.Auth.Method)
+	complain(e.Auth.Method == "kerberos" && (e.Auth.KeytabFile == "") == (e.Auth.CredentialCache == ""), "exchange.auth.keytab_file", "or credential_cache is needed by method \"kerberos\", one of them")
+	complain(e.Auth.Method == "kerberos" && e.Auth.KeytabFile != "" && e.Auth.Username == "", "exchange.auth.username", "is missing; it is the principal of the keytab")
 	complain(e.URL != "" && e.Auth.Method == "none" && checkURL(c) == "" && !urlIsLoopback(e.URL), "exchange.auth.method", `"none" is accepted for loopback addresses only`)
 	complain(c.Cache.WarnAfter >= c.Cache.RefuseAfter, "cache.refuse_after", "is not more than warn_after, which is %s", formatDuration(c.Cache.WarnAfter))
 	return ps

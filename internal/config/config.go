@@ -71,16 +71,28 @@ type Exchange struct {
 	// CAOnly makes the roots of CAFile the only ones.
 	CAOnly bool
 	Auth   Auth
+	// ClientCertFile, ClientKeyFile and ClientCertPassphraseFile are the TLS client certificate; the last is for
+	// Config.Secret.
+	ClientCertFile, ClientKeyFile, ClientCertPassphraseFile string
 }
 
 // Auth is the [exchange.auth] section: how to sign in.
 type Auth struct {
-	// Method is "ntlm", "basic" or "none"; "none" only with a loopback address.
+	// Method is "ntlm", "basic", "kerberos", "oauth2" or "none"; "none" only with a loopback address.
 	Method string
 	// Username is as the server wants it, DOMAIN\user or user@domain.
 	Username string
-	// PasswordFile is for Config.Secret, "" with method "none".
+	// PasswordFile is for Config.Secret, with the methods "ntlm" and "basic".
 	PasswordFile string
+
+	// Method "kerberos": one of KeytabFile and CredentialCache.
+	KeytabFile, CredentialCache, Krb5Config, ServicePrincipal string
+
+	// Method "oauth2": Tenant, or TokenURL and DeviceURL; ClientSecretFile is for Config.Secret.
+	Tenant, TokenURL, DeviceURL, ClientID        string
+	Scopes                                       []string
+	TokenFile, ClientSecretFile, AccessTokenFile string
+	AccessTokenCommand                           []string
 }
 
 // Sync is the [sync] section: what is fetched and when.

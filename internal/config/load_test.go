@@ -162,9 +162,9 @@ func TestExchangeRules(t *testing.T) {
 		{`url = "https://mail.example.com/EWS"`, "exchange.auth.username: is missing"},
 		{`url = "https://mail.example.com/EWS"`, "exchange.auth.password_file: is missing"},
 		{`protocol = "eas"`, `config.toml:2: exchange.protocol: "eas" is not built into this version; set "ews"`},
-		{`auth.method = "kerberos"`, `"kerberos" is not built into this version; set "ntlm" or "basic" or "none"`},
-		{`auth.method = "oauth2"`, `"oauth2" is not built into this version`},
-		{`auth = 5`, "exchange.auth: is a section; write [exchange.auth]"},
+		{`auth.method = "kerberos"`, `exchange.auth.keytab_file: or credential_cache is needed by method "kerberos"`},
+		{`auth.method = "digest"`, `"digest" is not one of the possible values`},
+				{`auth = 5`, "exchange.auth: is a section; write [exchange.auth]"},
 		{`ca_only = true`, "exchange.ca_only: needs ca_file"},
 		{`protocol = "ews"`, "config.toml: exchange.url: is missing"},
 	} {

@@ -116,6 +116,22 @@ type pfxSafe struct {
 // parsePFX reads a PFX file. go-pkcs12 decrypts; what it gets is put together here, so that it derives no key whose
 // iterations were not counted: the one key bag comes first, and it refuses a second one, which could hide in an encrypted
 // safe, before it looks into it.
+// DecodePFX reads the one identity of a PFX file within the bounds of Import, for a use outside of a keyring.
+func DecodePFX(pfx, passphrase []byte) (crypto.Signer, []*x509.Certificate, error) {
+	list, err := parsePFX(pfx, string(passphrase))
+	if err != nil {
+		return nil, nil, fmt.Errorf("read PFX file: %w", err)
+	}
+	if len(list) != 1 {
+		return nil, nil, fmt.Errorf("read PFX file: it holds %d identities, one is needed", len(list))
+	}
+	key, ok := list[0].Key.(crypto.Signer)
+	if !ok {
+		return nil, nil, errors.New("read PFX file: its key cannot sign")
+	}
+	return key, append([]*x509.Certificate{list[0].Certificate}, list[0].Chain...), nil
+}
+
 func parsePFX(data []byte, passphrase string) ([]Identity, error) {
 	if len(data) > maxImport {
 		return nil, fmt.Errorf("the file is larger than %d bytes", maxImport)
