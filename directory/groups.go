@@ -2,6 +2,7 @@ package directory
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -24,23 +25,47 @@ func (r *run) expand(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("list the groups: %w", err)
 	}
+	known := map[Address]Members{}
 	failures := 0
 	for _, group := range due {
-		switch err := r.expandOne(ctx, source, group); {
+		m, err := r.expandOne(ctx, source, group)
+		switch {
 		case err == nil:
-			failures = 0
+			failures, known[group] = 0, m
 		case ctx.Err() != nil:
-			return fmt.Errorf("ask for the members of %s: %w", group, err)
+			return errors.Join(fmt.Errorf("ask for the members of %s: %w", group, err), r.keepMembers(known))
 		default:
 			failures++
 			r.sync.log().Warn("the members of a group are not known", "group", group, "error", err)
 		}
+		if len(known) >= saveEvery {
+			if err := r.keepMembers(known); err != nil {
+				return err
+			}
+		}
 		if failures == maxGroupFailures {
 			r.sync.log().Warn("the members of the other groups are left to the next sync", "groups", len(due))
-			return nil
+			break
 		}
 	}
-	return nil
+	return r.keepMembers(known)
+}
+
+// keepMembers stores the members of many groups at once, and forgets them here.
+func (r *run) keepMembers(known map[Address]Members) error {
+	if len(known) == 0 {
+		return nil
+	}
+	err := r.sync.Store.Update(func(tx Tx) error {
+		for group, m := range known {
+			if err := tx.PutMembers(group, m); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	clear(known)
+	return err
 }
 
 // dueGroups begins at another group in each run, so that some that never answer do not keep the others waiting.
@@ -74,15 +99,11 @@ func (r *run) waiting(asked time.Time) bool {
 	return asked.Before(r.state.Started) || asked.After(r.sync.now())
 }
 
-func (r *run) expandOne(ctx context.Context, source Expander, group Address) error {
-	var m Members
-	err := r.retry(ctx, func() (err error) {
+func (r *run) expandOne(ctx context.Context, source Expander, group Address) (m Members, err error) {
+	err = r.retry(ctx, func() (err error) {
 		m, err = source.Expand(ctx, group)
 		return err
 	})
-	if err != nil {
-		return err
-	}
 	m.Fetched = r.sync.now()
-	return r.sync.Store.Update(func(tx Tx) error { return tx.PutMembers(group, m) })
+	return m, err
 }
