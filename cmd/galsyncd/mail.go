@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -24,7 +25,8 @@ func (a *app) encrypt() *cobra.Command {
 			"those given with --to. When one of them has no usable certificate, nothing is written and all of these are named;\n" +
 			"the exit status is then 67. IN and OUT are files; - or nothing is standard input and output.\n\n" +
 			"The copy in OUT is for To and Cc. Each Bcc recipient needs a copy of his own, so that nobody sees him in the\n" +
-			"others: with --bcc-dir it is written there as ADDRESS.eml; without, a mail with Bcc is refused. With --to the\n" +
+			"others: with --bcc-dir it is written there as ADDRESS.eml; without, a mail with Bcc is refused. A mail with\n" +
+			"nobody in To and Cc has no copy in OUT. With --to the\n" +
 			"Bcc header is dropped.",
 		Example: "  galsyncd encrypt draft.eml encrypted.eml\n  galsyncd encrypt --to bob@corp.example <draft.eml | /usr/sbin/sendmail bob@corp.example",
 		Args:    positional(0, 2, "IN and OUT at most"),
@@ -71,7 +73,7 @@ func (a *app) runEncrypt(ctx context.Context, args []string, job encryptJob) err
 		}
 		return files.keep()
 	}
-	sent, err := a.encryptCopies(ctx, c, in, out, files, opts, job.bccDir)
+	sent, main, err := a.encryptCopies(ctx, c, in, out, files, opts, job.bccDir)
 	if err != nil {
 		return err
 	}
@@ -80,19 +82,23 @@ func (a *app) runEncrypt(ctx context.Context, args []string, job encryptJob) err
 			return err
 		}
 	}
+	if !main {
+		files.drop(out)
+	}
 	return files.keep()
 }
 
-// encryptCopies writes the main copy to out and the others into bccDir, and returns the recipients of each. The main copy
+// encryptCopies writes the main copy to out and the others into bccDir, and returns the recipients of each, and
+// whether there is a main copy: a mail may have nobody but Bcc recipients. The main copy
 // waits in a file without a name until all is well, so that a refusal leaves nothing on standard output.
-func (a *app) encryptCopies(ctx context.Context, c *client.Client, in io.Reader, out io.Writer, files *outputs, opts client.EncryptOptions, bccDir string) (sent [][]string, err error) {
+func (a *app) encryptCopies(ctx context.Context, c *client.Client, in io.Reader, out io.Writer, files *outputs, opts client.EncryptOptions, bccDir string) (sent [][]string, main bool, err error) {
 	held, err := os.CreateTemp("", "galsyncd-*")
 	if err != nil {
-		return nil, fmt.Errorf("make room for the encrypted mail: %w", err)
+		return nil, false, fmt.Errorf("make room for the encrypted mail: %w", err)
 	}
 	defer held.Close()
 	if err := os.Remove(held.Name()); err != nil {
-		return nil, fmt.Errorf("make room for the encrypted mail: %w", err)
+		return nil, false, fmt.Errorf("make room for the encrypted mail: %w", err)
 	}
 	err = c.EncryptCopies(ctx, in, opts, func(copy client.Copy) (err error) {
 		var w io.Writer = held
@@ -104,18 +110,19 @@ func (a *app) encryptCopies(ctx context.Context, c *client.Client, in io.Reader,
 				return err
 			}
 		}
+		main = main || !copy.Blind
 		sent = append(sent, copy.Recipients)
 		_, err = io.Copy(w, copy.Message)
 		return err
 	})
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	if _, err := held.Seek(0, io.SeekStart); err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	_, err = io.Copy(out, held)
-	return sent, err
+	return sent, main, err
 }
 
 // explain says what a look-up says about the recipients.
@@ -289,6 +296,18 @@ func (o *outputs) keep() error {
 	}
 	o.files = nil
 	return nil
+}
+
+// drop removes one output that turned out to have no content.
+func (o *outputs) drop(w io.Writer) {
+	o.files = slices.DeleteFunc(o.files, func(f *outputFile) bool {
+		if io.Writer(f) != w && io.Writer(f.File) != w {
+			return false
+		}
+		f.Close()
+		os.Remove(f.Name())
+		return true
+	})
 }
 
 // discard removes what was not kept.
