@@ -51,6 +51,20 @@ type encryptJob struct {
 }
 
 func (a *app) runEncrypt(ctx context.Context, args []string, job encryptJob) error {
+	return a.transform(args, func(m *mailWork) error { return a.encryptMail(ctx, m, job) })
+}
+
+// mailWork is a mail to be worked on: where it comes from, where the result goes, and who does it.
+type mailWork struct {
+	client *client.Client
+	in     io.Reader
+	size   int64 // 0 when it is not known
+	out    io.Writer
+	files  *outputs
+}
+
+// transform opens IN and OUT, has the work done, and keeps what was written only when all of it went well.
+func (a *app) transform(args []string, work func(*mailWork) error) error {
 	c, err := a.client()
 	if err != nil {
 		return err
@@ -66,32 +80,36 @@ func (a *app) runEncrypt(ctx context.Context, args []string, job encryptJob) err
 	if err != nil {
 		return err
 	}
-	opts := client.EncryptOptions{To: job.to, Size: size, Sign: job.sign, Identity: job.identity}
-	if job.bccDir == "" && !job.explain {
-		if err := c.Encrypt(ctx, in, out, opts); err != nil {
-			return err
-		}
-		return files.keep()
+	if err := work(&mailWork{client: c, in: in, size: size, out: out, files: files}); err != nil {
+		return err
 	}
-	sent, main, err := a.encryptCopies(ctx, c, in, out, files, opts, job.bccDir)
+	return files.keep()
+}
+
+func (a *app) encryptMail(ctx context.Context, m *mailWork, job encryptJob) error {
+	opts := client.EncryptOptions{To: job.to, Size: m.size, Sign: job.sign, Identity: job.identity}
+	if job.bccDir == "" && !job.explain {
+		return m.client.Encrypt(ctx, m.in, m.out, opts)
+	}
+	sent, main, err := a.encryptCopies(ctx, m, opts, job.bccDir)
 	if err != nil {
 		return err
 	}
 	if job.explain {
-		if err := a.explain(ctx, c, sent); err != nil {
+		if err := a.explain(ctx, m.client, sent); err != nil {
 			return err
 		}
 	}
 	if !main {
-		files.drop(out)
+		m.files.drop(m.out)
 	}
-	return files.keep()
+	return nil
 }
 
 // encryptCopies writes the main copy to out and the others into bccDir, and returns the recipients of each, and
 // whether there is a main copy: a mail may have nobody but Bcc recipients. The main copy
 // waits in a file without a name until all is well, so that a refusal leaves nothing on standard output.
-func (a *app) encryptCopies(ctx context.Context, c *client.Client, in io.Reader, out io.Writer, files *outputs, opts client.EncryptOptions, bccDir string) (sent [][]string, main bool, err error) {
+func (a *app) encryptCopies(ctx context.Context, m *mailWork, opts client.EncryptOptions, bccDir string) (sent [][]string, main bool, err error) {
 	held, err := os.CreateTemp("", "galsyncd-*")
 	if err != nil {
 		return nil, false, fmt.Errorf("make room for the encrypted mail: %w", err)
@@ -100,13 +118,13 @@ func (a *app) encryptCopies(ctx context.Context, c *client.Client, in io.Reader,
 	if err := os.Remove(held.Name()); err != nil {
 		return nil, false, fmt.Errorf("make room for the encrypted mail: %w", err)
 	}
-	err = c.EncryptCopies(ctx, in, opts, func(copy client.Copy) (err error) {
+	err = m.client.EncryptCopies(ctx, m.in, opts, func(copy client.Copy) (err error) {
 		var w io.Writer = held
 		if copy.Blind {
 			if bccDir == "" {
 				return &exitError{status: exitUsage, err: errors.New("the mail has Bcc recipients, who need copies of their own"), hint: "give a folder for them with --bcc-dir"}
 			}
-			if w, err = files.createIn(bccDir, copy.Recipients[0]+".eml"); err != nil {
+			if w, err = m.files.createIn(bccDir, copy.Recipients[0]+".eml"); err != nil {
 				return err
 			}
 		}
@@ -121,7 +139,7 @@ func (a *app) encryptCopies(ctx context.Context, c *client.Client, in io.Reader,
 	if _, err := held.Seek(0, io.SeekStart); err != nil {
 		return nil, false, err
 	}
-	_, err = io.Copy(out, held)
+	_, err = io.Copy(m.out, held)
 	return sent, main, err
 }
 
@@ -153,33 +171,20 @@ func (a *app) decrypt() *cobra.Command {
 }
 
 func (a *app) runDecrypt(ctx context.Context, args []string) error {
-	c, err := a.client()
-	if err != nil {
-		return err
-	}
-	in, _, err := a.input(args)
-	if err != nil {
-		return err
-	}
-	defer in.Close()
-	files := &outputs{}
-	defer files.discard()
-	out, err := a.output(args, files)
-	if err != nil {
-		return err
-	}
-	how, err := c.Decrypt(ctx, in, out)
-	if err != nil {
-		return err
-	}
-	a.say("decrypted: %s (%s)", how.Protection, how.Cipher)
-	switch v := how.Verification; {
-	case v != nil && v.Verdict != "unsigned":
-		printVerification(a.err, v)
-	case v == nil && how.Verdict != "" && how.Verdict != "unsigned":
-		a.say("signature: %s", how.Verdict)
-	}
-	return files.keep()
+	return a.transform(args, func(m *mailWork) error {
+		how, err := m.client.Decrypt(ctx, m.in, m.out)
+		if err != nil {
+			return err
+		}
+		a.say("decrypted: %s (%s)", how.Protection, how.Cipher)
+		switch v := how.Verification; {
+		case v != nil && v.Verdict != "unsigned":
+			printVerification(a.err, v)
+		case v == nil && how.Verdict != "" && how.Verdict != "unsigned":
+			a.say("signature: %s", how.Verdict)
+		}
+		return nil
+	})
 }
 
 // input opens the first argument, or standard input. The size is 0 when it is not known.

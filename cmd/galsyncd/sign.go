@@ -30,26 +30,10 @@ func (a *app) sign() *cobra.Command {
 }
 
 func (a *app) runSign(ctx context.Context, args []string, opts client.SignOptions) error {
-	c, err := a.client()
-	if err != nil {
-		return err
-	}
-	in, size, err := a.input(args)
-	if err != nil {
-		return err
-	}
-	defer in.Close()
-	files := &outputs{}
-	defer files.discard()
-	out, err := a.output(args, files)
-	if err != nil {
-		return err
-	}
-	opts.Size = size
-	if err := c.Sign(ctx, in, out, opts); err != nil {
-		return err
-	}
-	return files.keep()
+	return a.transform(args, func(m *mailWork) error {
+		opts.Size = m.size
+		return m.client.Sign(ctx, m.in, m.out, opts)
+	})
 }
 
 func (a *app) verify() *cobra.Command {

@@ -164,7 +164,7 @@ func TestExchangeRules(t *testing.T) {
 		{`protocol = "eas"`, `config.toml:2: exchange.protocol: "eas" is not built into this version; set "ews"`},
 		{`auth.method = "kerberos"`, `exchange.auth.keytab_file: or credential_cache is needed by method "kerberos"`},
 		{`auth.method = "digest"`, `"digest" is not one of the possible values`},
-				{`auth = 5`, "exchange.auth: is a section; write [exchange.auth]"},
+		{`auth = 5`, "exchange.auth: is a section; write [exchange.auth]"},
 		{`ca_only = true`, "exchange.ca_only: needs ca_file"},
 		{`protocol = "ews"`, "config.toml: exchange.url: is missing"},
 	} {
