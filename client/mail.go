@@ -25,6 +25,9 @@ type EncryptOptions struct {
 	// the certificate to sign with, in hex; empty: the one for the From address.
 	Sign     bool
 	Identity string
+	// ProtectHeaders puts the header inside and hides the subject outside (RFC 9788): programs that do not know this show
+	// "[...]" as the subject.
+	ProtectHeaders bool
 }
 
 // SignOptions are wishes for a signature; the zero value has none.
@@ -166,6 +169,9 @@ func (o EncryptOptions) query() url.Values {
 	}
 	if o.Identity != "" {
 		query.Set("identity", o.Identity)
+	}
+	if o.ProtectHeaders {
+		query.Set("protect-headers", "1")
 	}
 	return query
 }

@@ -39,6 +39,7 @@ func (a *app) encrypt() *cobra.Command {
 	flags.StringVar(&job.bccDir, "bcc-dir", "", "write the copy of each Bcc recipient into this `DIR`")
 	flags.BoolVar(&job.sign, "sign", false, "sign the mail before it is encrypted, with one's own key")
 	flags.StringVar(&job.identity, "identity", "", "sign with the identity of this `SHA256` fingerprint, not the one for the From address")
+	flags.BoolVar(&job.protectHeaders, "protect-headers", false, "put the header inside the encryption and hide the subject outside (RFC 9788)")
 	flags.BoolVar(&job.explain, "explain", false, "say which certificates were chosen and why, on standard error")
 	return cmd
 }
@@ -48,6 +49,7 @@ type encryptJob struct {
 	to               []string
 	bccDir, identity string
 	sign, explain    bool
+	protectHeaders   bool
 }
 
 func (a *app) runEncrypt(ctx context.Context, args []string, job encryptJob) error {
@@ -87,7 +89,7 @@ func (a *app) transform(args []string, work func(*mailWork) error) error {
 }
 
 func (a *app) encryptMail(ctx context.Context, m *mailWork, job encryptJob) error {
-	opts := client.EncryptOptions{To: job.to, Size: m.size, Sign: job.sign, Identity: job.identity}
+	opts := client.EncryptOptions{To: job.to, Size: m.size, Sign: job.sign, Identity: job.identity, ProtectHeaders: job.protectHeaders}
 	if job.bccDir == "" && !job.explain {
 		return m.client.Encrypt(ctx, m.in, m.out, opts)
 	}

@@ -75,7 +75,7 @@ func (e Encrypter) Encrypt(ctx context.Context, message io.Reader, o service.Enc
 		Blind: func(to mailaddr.Address) (io.Writer, error) { return place(true, to) },
 	}
 	e.ask = o.Recipients
-	opts := &smime.EncryptOptions{Recipients: e, To: o.To, Algorithms: e.Algorithms}
+	opts := &smime.EncryptOptions{Recipients: e, To: o.To, Algorithms: e.Algorithms, ProtectHeaders: o.ProtectHeaders}
 	if o.Sign {
 		if e.Signer == nil {
 			return service.NewProblem(service.CodeNotAvailable, "sign the mail: this daemon has no keyring", "")

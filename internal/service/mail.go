@@ -16,7 +16,7 @@ import (
 const duplexPatience = 200 * time.Millisecond
 
 func (s *Server) postEncrypt(w http.ResponseWriter, r *http.Request) error {
-	values, err := query(r, "to", "sign", "identity")
+	values, err := query(r, "to", "sign", "identity", "protect-headers")
 	if err != nil {
 		return err
 	}
@@ -25,6 +25,9 @@ func (s *Server) postEncrypt(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if options.Identity, err = one(values, "identity"); err != nil {
+		return err
+	}
+	if options.ProtectHeaders, err = flag(values, "protect-headers"); err != nil {
 		return err
 	}
 	if s.OnlineOnMiss {

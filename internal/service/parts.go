@@ -67,6 +67,8 @@ type EncryptOptions struct {
 	// Sign signs the mail before it is encrypted, with the key of Identity: see SignOptions. Only in RoleUser.
 	Sign     bool
 	Identity string
+	// ProtectHeaders puts the header inside and hides the subject outside (RFC 9788).
+	ProtectHeaders bool
 	// Recipients, when set, is told for whom the mail is before certificates are looked up.
 	Recipients func(ctx context.Context, addresses []string)
 }
