@@ -231,23 +231,3 @@ func (c *Cache) Primaries(ctx context.Context) (all []directory.Address, err err
 	})
 	return all, err
 }
-
-// Each calls f for every entry, in order of primary address, in one snapshot. It stops at the first error of f.
-func (c *Cache) Each(ctx context.Context, f func(directory.Sighting) error) error {
-	return c.view(ctx, func(tx *transaction) error {
-		history, err := c.history(tx)
-		if err != nil {
-			return err
-		}
-		return tx.prefixed(bucketEntries, nil, func(_, v []byte) (bool, error) {
-			e, err := decodeRecord(v, tx.intermediate)
-			if err == nil {
-				err = ctx.Err()
-			}
-			if err == nil {
-				err = f(directory.Sighting{Entry: e, Seen: history.Seen(e)})
-			}
-			return true, err
-		})
-	})
-}

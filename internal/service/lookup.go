@@ -14,7 +14,6 @@ import (
 
 	"github.com/galsyncd/galsyncd/directory"
 	"github.com/galsyncd/galsyncd/internal/recipients"
-	"github.com/galsyncd/galsyncd/trust"
 )
 
 func (s *Server) getRecipients(w http.ResponseWriter, r *http.Request) error {
@@ -203,7 +202,7 @@ func describe(der []byte, entries []directory.Address) (*CertificateDetails, err
 		return nil, fmt.Errorf("read stored certificate: %w", err)
 	}
 	d := &CertificateDetails{
-		Certificate: Summarize(cert), SignatureAlgorithm: cert.SignatureAlgorithm.String(),
+		Certificate: *recipients.Describe(cert), SignatureAlgorithm: cert.SignatureAlgorithm.String(),
 		KeyUsage: keyUsages(cert.KeyUsage), ExtendedKeyUsage: extendedKeyUsages(cert),
 		Entries: []string{}, Raw: der,
 	}
@@ -211,16 +210,6 @@ func describe(der []byte, entries []directory.Address) (*CertificateDetails, err
 		d.Entries = append(d.Entries, string(e))
 	}
 	return d, nil
-}
-
-// Summarize says which certificate this is.
-func Summarize(cert *x509.Certificate) recipients.Certificate {
-	sum := sha256.Sum256(cert.Raw)
-	return recipients.Certificate{
-		SHA256: hex.EncodeToString(sum[:]), Subject: cert.Subject.String(), Issuer: cert.Issuer.String(),
-		Serial: cert.SerialNumber.Text(16), NotBefore: cert.NotBefore.UTC(), NotAfter: cert.NotAfter.UTC(),
-		Key: trust.KeyName(cert), Addresses: trust.CertificateAddresses(cert), X509: cert,
-	}
 }
 
 // keyUsages names the bits of the key usage extension as RFC 5280 section 4.2.1.3 does.
