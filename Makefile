@@ -14,6 +14,10 @@ build:
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/galsyncd ./cmd/galsyncd
 	$(GO) build -trimpath -o bin/exchangesim ./cmd/exchangesim
 
+# What was built is installed as it is, so that root needs no Go.
+bin/galsyncd:
+	@$(MAKE) --no-print-directory build
+
 demo: build
 	@scripts/demo bin
 
@@ -59,7 +63,7 @@ bench: build
 generate:
 	$(GO) run ./cmd/galsyncd docs man
 
-install: build
+install: bin/galsyncd
 	install -D -m 0755 bin/galsyncd $(DESTDIR)$(PREFIX)/bin/galsyncd
 	install -D -m 0644 systemd/galsyncd.service $(DESTDIR)$(PREFIX)/lib/systemd/system/galsyncd.service
 	install -D -m 0644 systemd/user/galsyncd.service $(DESTDIR)$(PREFIX)/lib/systemd/user/galsyncd.service

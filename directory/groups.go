@@ -12,6 +12,8 @@ const (
 	groupPeriod = 7
 	// maxGroupFailures is how many groups in a row may fail before the others are left to the next run.
 	maxGroupFailures = 5
+	// groupTries is how often one group is asked for: the members it has are good enough for another night.
+	groupTries = 2
 )
 
 // expand asks for the members of the groups whose turn it is, and of those never asked for. A group that does not answer
@@ -100,7 +102,7 @@ func (r *run) waiting(asked time.Time) bool {
 }
 
 func (r *run) expandOne(ctx context.Context, source Expander, group Address) (m Members, err error) {
-	err = r.retry(ctx, func() (err error) {
+	err = r.retry(ctx, groupTries, func() (err error) {
 		m, err = source.Expand(ctx, group)
 		return err
 	})

@@ -284,7 +284,7 @@ func (r *run) knownAddresses(tx Tx) (map[Address]bool, error) {
 // refreshOne asks for one known address. An entry at home there that is not found is lost, as in a walk.
 func (r *run) refreshOne(ctx context.Context, source Resolver, k known) error {
 	var resolution Resolution
-	err := r.retry(ctx, func() (err error) {
+	err := r.retry(ctx, maxTries, func() (err error) {
 		resolution, err = source.Resolve(ctx, k.address)
 		return err
 	})

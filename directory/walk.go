@@ -249,7 +249,7 @@ func (r *run) save(tx Tx) error {
 // ask puts one question to the source, again if its error may pass.
 func (r *run) ask(ctx context.Context, prefix string, certificates bool) (Answer, error) {
 	var answer Answer
-	err := r.retry(ctx, func() (err error) {
+	err := r.retry(ctx, maxTries, func() (err error) {
 		answer, err = r.sync.Source.Search(ctx, prefix, certificates)
 		return err
 	})
@@ -263,8 +263,8 @@ func (r *run) ask(ctx context.Context, prefix string, certificates bool) (Answer
 	return answer, nil
 }
 
-// retry asks a question as often as it makes sense, each time when the rate allows.
-func (r *run) retry(ctx context.Context, question func() error) error {
+// retry asks a question as often as it makes sense, at most tries times, each time when the rate allows.
+func (r *run) retry(ctx context.Context, tries int, question func() error) error {
 	r.pause.Reset()
 	for try := 1; ; try++ {
 		if err := r.permit(ctx); err != nil {
@@ -275,8 +275,8 @@ func (r *run) retry(ctx context.Context, question func() error) error {
 		if err == nil {
 			return nil
 		}
-		wait, again := r.again(ctx, err, try)
-		if !again {
+		wait, again := r.again(ctx, err)
+		if !again || try == tries {
 			return err
 		}
 		r.sync.log().Warn("a question is asked again", "try", try, "wait", wait, "error", err)
@@ -287,9 +287,9 @@ func (r *run) retry(ctx context.Context, question func() error) error {
 }
 
 // again says whether and when to repeat a question.
-func (r *run) again(ctx context.Context, err error, try int) (time.Duration, bool) {
+func (r *run) again(ctx context.Context, err error) (time.Duration, bool) {
 	retry, ok := errors.AsType[RetryError](err)
-	if !ok || try == maxTries || ctx.Err() != nil || errors.Is(err, ErrInvalidName) {
+	if !ok || ctx.Err() != nil || errors.Is(err, ErrInvalidName) {
 		return 0, false
 	}
 	wait := max(retry.RetryAfter(), r.pause.NextBackOff())

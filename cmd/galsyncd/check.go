@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -30,10 +31,13 @@ func (a *app) checkConfig() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			_, anchors := newPolicy(cfg)
+			policy, anchors := newPolicy(cfg)
 			_, source := makeSource(cfg, a.logger(slog.LevelError), "")
 			if err := errors.Join(anchors, source); err != nil {
 				return &exitError{status: exitConfig, err: err, hint: hintOf(err)}
+			}
+			if policy.AnchorCount == 0 && !policy.AcceptDirectory {
+				a.say("warning: trust.anchors names no certificate (%s), so nobody would be trusted", strings.Join(cfg.Trust.Anchors, ", "))
 			}
 			if show {
 				return failed(cfg.Print(a.out))

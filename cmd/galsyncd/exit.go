@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -132,7 +133,7 @@ func statusOf(err error) int {
 		return exitNotAllowed
 	case errors.Is(err, os.ErrNotExist):
 		return exitData
-	case errors.Is(err, context.Canceled):
+	case errors.Is(err, context.Canceled), errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return exitTryAgain
 	}
 	return exitSoftware

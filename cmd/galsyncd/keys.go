@@ -36,7 +36,7 @@ func (a *app) identityImport() *cobra.Command {
 		Use:   "import FILE",
 		Short: "import the keys of a PFX file (.p12, .pfx), or of PEM",
 		Long: "Imports every private key with its certificate; from PEM an unencrypted key and its certificates. The passphrases are asked for on the terminal, or read from files\n" +
-			"(first line; - is standard input). The first import sets the keyring's passphrase.",
+			"(mode 0600; first line; - is standard input). The first import sets the keyring's passphrase.",
 		Example: "  galsyncd identity import me.p12",
 		Args:    positional(1, 1, "one FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -154,8 +154,8 @@ func (a *app) unlock() *cobra.Command {
 			return failed(a.print(k, func(w io.Writer) { fmt.Fprintln(w, keyringText(*k)) }))
 		},
 	}
-	cmd.Flags().DurationVar(&period, "for", 8*time.Hour, "keep it open for this `TIME`")
-	cmd.Flags().StringVar(&file, "passphrase-file", "", "read the passphrase from this `FILE` (first line; - is standard input)")
+	cmd.Flags().DurationVar(&period, "for", 8*time.Hour, "keep it open for this `TIME`, 8h if not given, 24h at most")
+	cmd.Flags().StringVar(&file, "passphrase-file", "", "read the passphrase from this `FILE` (mode 0600; first line; - is standard input)")
 	return cmd
 }
 

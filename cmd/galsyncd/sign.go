@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -81,6 +82,7 @@ func printVerification(w io.Writer, v *client.Verification) {
 	lines(w, "  warning: ", v.Warnings)
 	for _, layer := range v.Layers {
 		for _, s := range layer.Signatures {
+			s.Reasons = slices.DeleteFunc(slices.Clone(s.Reasons), func(r string) bool { return slices.Contains(v.Reasons, r) })
 			printSignature(w, s)
 		}
 	}

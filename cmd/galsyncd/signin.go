@@ -33,7 +33,7 @@ func httpOptions(cfg *config.Config) (httpauth.Options, error) {
 	var err error
 	switch opts.Method {
 	case httpauth.NTLM, httpauth.Basic:
-		opts.Password, err = secret(cfg, x.Auth.PasswordFile)
+		opts.Password, err = secret(cfg, "exchange.auth.password_file", x.Auth.PasswordFile)
 	case httpauth.Kerberos:
 		opts.Kerberos = httpauth.KerberosOptions{Keytab: x.Auth.KeytabFile, CredentialCache: x.Auth.CredentialCache, Config: x.Auth.Krb5Config, Service: x.Auth.ServicePrincipal}
 	case httpauth.OAuth2:
@@ -42,7 +42,7 @@ func httpOptions(cfg *config.Config) (httpauth.Options, error) {
 	if err == nil && x.ClientCertFile != "" {
 		opts.ClientCertificate = httpauth.ClientCertificate{File: x.ClientCertFile, KeyFile: x.ClientKeyFile, DecodePFX: keyring.DecodePFX}
 		if x.ClientCertPassphraseFile != "" {
-			opts.ClientCertificate.Passphrase, err = secret(cfg, x.ClientCertPassphraseFile)
+			opts.ClientCertificate.Passphrase, err = secret(cfg, "exchange.client_cert_passphrase_file", x.ClientCertPassphraseFile)
 		}
 	}
 	return opts, err
@@ -57,7 +57,7 @@ func oauthOptions(cfg *config.Config) (httpauth.OAuthOptions, error) {
 	}
 	var err error
 	if a.ClientSecretFile != "" {
-		o.ClientSecret, err = secret(cfg, a.ClientSecretFile)
+		o.ClientSecret, err = secret(cfg, "exchange.auth.client_secret_file", a.ClientSecretFile)
 	}
 	if o.RefreshTokenFile == "" && o.ClientSecret == nil && o.AccessTokenFile == "" && len(o.AccessTokenCommand) == 0 {
 		o.RefreshTokenFile = filepath.Join(cfg.Cache.Dir, "exchange-sign-in")
@@ -65,11 +65,14 @@ func oauthOptions(cfg *config.Config) (httpauth.OAuthOptions, error) {
 	return o, err
 }
 
-// secret returns what reads a secret anew each time.
-func secret(cfg *config.Config, name string) (func() ([]byte, error), error) {
+// secret returns what reads the secret that a key names anew each time.
+func secret(cfg *config.Config, key, name string) (func() ([]byte, error), error) {
 	read := func() ([]byte, error) {
 		text, err := cfg.Secret(name)
-		return []byte(text), err
+		if err != nil {
+			return nil, cfg.Problem(key, "%v", err)
+		}
+		return []byte(text), nil
 	}
 	_, err := read()
 	return read, err

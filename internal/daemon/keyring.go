@@ -97,6 +97,15 @@ func (k Keyring) open(ctx context.Context, passphrase service.Secret) error {
 	return k.Keyring.Unlock(ctx, passphrase, time.Minute)
 }
 
+// unlocked returns the identities with their keys. A keyring in which nothing ever was is not called locked.
+func unlocked(k *keyring.Keyring) ([]keyring.Identity, error) {
+	own, err := k.Identities()
+	if exists, existsErr := k.HasPassphrase(); errors.Is(err, keyring.ErrLocked) && existsErr == nil && !exists {
+		return nil, keyring.ErrNoPassphrase
+	}
+	return own, err
+}
+
 // Unlock implements service.Keyring.
 func (k Keyring) Unlock(ctx context.Context, passphrase service.Secret, period time.Duration) error {
 	if period == 0 {

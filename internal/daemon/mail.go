@@ -106,7 +106,7 @@ type Decrypter struct {
 
 // Decrypt implements service.Decrypter.
 func (d Decrypter) Decrypt(ctx context.Context, message io.Reader, begin func(service.Decrypted) (io.Writer, error)) error {
-	own, err := d.Keyring.Identities()
+	own, err := unlocked(d.Keyring)
 	if err != nil {
 		return keyringProblem("open the private keys", err)
 	}

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -34,8 +35,8 @@ const (
 	afterFailure = time.Minute // the server did not answer
 )
 
-// Ask implements service.Online. It returns how many questions it put.
-func (o *Online) Ask(ctx context.Context, addresses []string) (asked int) {
+// Ask implements service.Online.
+func (o *Online) Ask(ctx context.Context, addresses []string) (asked int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, o.Timeout)
 	defer cancel()
 	for _, text := range addresses {
@@ -47,21 +48,30 @@ func (o *Online) Ask(ctx context.Context, addresses []string) (asked int) {
 		if _, err := o.Sync.Ask(ctx, address); err != nil {
 			o.Log.Debug("an online look-up had no answer", "error", err)
 			o.pause()
-			return asked
+			return asked, err
 		}
 		if asked == maxOnline {
-			return asked
+			return asked, nil
 		}
 	}
-	return asked
+	if o.paused() && asked == 0 {
+		return 0, errPaused
+	}
+	return asked, nil
+}
+
+// errPaused: the last question had no answer, less than afterFailure ago.
+var errPaused = errors.New("it did not answer a moment ago")
+
+func (o *Online) paused() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.now().Before(o.until)
 }
 
 // worthwhile reports that nothing is known about an address, that nobody asked lately, and that the server answers.
 func (o *Online) worthwhile(ctx context.Context, address mailaddr.Address) bool {
-	o.mu.Lock()
-	paused := o.now().Before(o.until)
-	o.mu.Unlock()
-	if paused || ctx.Err() != nil {
+	if o.paused() || ctx.Err() != nil {
 		return false
 	}
 	if found, err := o.Known.Lookup(ctx, address); err != nil || len(found) > 0 {

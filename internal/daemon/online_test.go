@@ -47,7 +47,7 @@ func TestOnline(t *testing.T) {
 	ask := func(want int, addresses ...string) {
 		t.Helper()
 		before := source.asked
-		if n := o.Ask(t.Context(), addresses); n != want || source.asked-before != want {
+		if n, _ := o.Ask(t.Context(), addresses); n != want || source.asked-before != want {
 			t.Errorf("Ask(%q) put %d questions, the source saw %d; want %d", addresses, n, source.asked-before, want)
 		}
 	}
@@ -63,6 +63,9 @@ func TestOnline(t *testing.T) {
 
 	source.fail = errors.New("no route to host")
 	ask(1, "first@corp.example", "second@corp.example")
+	if _, err := o.Ask(t.Context(), []string{"second@corp.example"}); err == nil {
+		t.Error("nobody is told that the server is away")
+	}
 	ask(0, "second@corp.example") // nobody waits while the server is away
 	now, source.fail = now.Add(2*time.Minute), nil
 	ask(2, "first@corp.example", "second@corp.example")

@@ -39,7 +39,7 @@ func (s Signer) options(o service.SignOptions) *smime.SignOptions {
 // choose picks the identity to sign with: the one named, or the newest valid one whose certificate names the From address.
 func (s Signer) choose(fingerprint string, from []mailaddr.Address) (smime.Signer, error) {
 	const attempt = "sign the mail"
-	own, err := s.Keyring.Identities()
+	own, err := unlocked(s.Keyring)
 	if err != nil {
 		return smime.Signer{}, keyringProblem(attempt, err)
 	}

@@ -123,7 +123,7 @@ func (s *Status) warnings(h directory.History, st service.Status) []string {
 		add("%d parts of the address book could not be read in full, for example addresses that begin with %q", len(h.Gaps), h.Gaps[0].Prefix)
 	}
 	if s.Book.Policy == nil || s.Book.Policy.AnchorCount == 0 && !s.Book.Policy.AcceptDirectory {
-		add("no trust anchors are configured, so no certificate is trusted (set trust.anchors)")
+		add("trust.anchors names no certificate, so nobody is trusted: put the root that issued your people's certificates there")
 	}
 	if n := len(st.Expiring); n > 0 {
 		add("%d certificates expire within 30 days", n)

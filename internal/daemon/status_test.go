@@ -111,8 +111,8 @@ func TestStatusWarnings(t *testing.T) {
 		"age unbounded": {func() { now, s.WarnAfter = night.AddDate(1, 0, 0), 0 }, long, ""},
 		"guarded":       {func() {}, directory.History{Finished: night, Last: &guarded}, "would have lost 7 of 9 entries"},
 		"gaps":          {func() {}, directory.History{Finished: night, Gaps: []directory.Gap{{Prefix: "jo"}, {Prefix: "ma"}}}, `2 parts of the address book could not be read in full, for example addresses that begin with "jo"`},
-		"no anchors":    {func() { s.Book.Policy = &trust.Policy{} }, long, "set trust.anchors"},
-		"no policy":     {func() { s.Book.Policy = nil }, long, "set trust.anchors"},
+		"no anchors":    {func() { s.Book.Policy = &trust.Policy{} }, long, "trust.anchors names no certificate"},
+		"no policy":     {func() { s.Book.Policy = nil }, long, "trust.anchors names no certificate"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			protocol, policy, warnAfter := s.Protocol, s.Book.Policy, s.WarnAfter

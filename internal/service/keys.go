@@ -92,7 +92,7 @@ func unlockPeriod(text string) (time.Duration, error) {
 	}
 	period, err := time.ParseDuration(text)
 	if err != nil || period <= 0 || period > maxUnlock {
-		return 0, NewProblem(CodeBadRequest, "the member for is not a duration such as 30m or 8h, of at most a year", "")
+		return 0, NewProblem(CodeBadRequest, "the member for is not a duration such as 30m or 8h, of at most 24 hours", "")
 	}
 	return period, nil
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/galsyncd/galsyncd/directory"
 	"github.com/galsyncd/galsyncd/internal/recipients"
+	"github.com/galsyncd/galsyncd/trust"
 )
 
 func (s *Server) getRecipients(w http.ResponseWriter, r *http.Request) error {
@@ -36,12 +37,18 @@ func (s *Server) getRecipients(w http.ResponseWriter, r *http.Request) error {
 	if s.Recipients == nil {
 		return missing("a directory")
 	}
-	if err := s.askOnline(r, online, list); err != nil {
+	unanswered, err := s.askOnline(r, online, list)
+	if err != nil {
 		return err
 	}
 	verdict, err := s.Recipients.Lookup(r.Context(), list)
 	if err != nil {
 		return err
+	}
+	for i := range verdict.Recipients {
+		if a := &verdict.Recipients[i]; unanswered && a.State == trust.Unknown {
+			a.Warnings = append(a.Warnings, "Exchange could not be asked about it: it does not answer now")
+		}
 	}
 	return writeJSON(w, http.StatusOK, presentableResult(verdict, explain))
 }

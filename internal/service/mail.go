@@ -31,7 +31,7 @@ func (s *Server) postEncrypt(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if s.OnlineOnMiss {
-		options.Recipients = func(_ context.Context, list []string) { _ = s.askOnline(r, false, list) } // not a wish: never refused
+		options.Recipients = func(_ context.Context, list []string) { _, _ = s.askOnline(r, false, list) } // not a wish: never refused
 	}
 	if options.Sign && s.role() == RoleSystem {
 		return noKeysHere()
