@@ -53,8 +53,8 @@ func (p parts) entry() directory.Entry {
 		Certificates: []directory.UserCertificate{{Raw: p.der, Property: directory.UserSMIMECertificate}}}
 }
 
-func (p parts) Lookup(context.Context, directory.Address) ([]directory.Sighting, error) {
-	return []directory.Sighting{{Entry: p.entry(), Seen: began}}, nil
+func (p parts) Lookup(context.Context, directory.Address) (recipients.Found, error) {
+	return recipients.Found{Sightings: []directory.Sighting{{Entry: p.entry(), Seen: began}}}, nil
 }
 
 func (p parts) Search(_ context.Context, _ string, limit int) ([]directory.Entry, error) {

@@ -201,10 +201,34 @@ type Candidates struct {
 	Addresses   []AddressCandidates `json:"addresses"`
 }
 
-// AddressCandidates are the entries of one address.
+// AddressCandidates are the entries of one address, and what other sources hold for it.
 type AddressCandidates struct {
 	Address   string     `json:"address"`
 	Sightings []Sighting `json:"sightings"`
+	Offers    []Offer    `json:"offers"`
+}
+
+// Offer is one certificate from a source beside the address book, or one value that should have held one.
+type Offer struct {
+	// Source is "contacts" or "installed".
+	Source string `json:"source"`
+	// Raw is the certificate in DER; empty when Fault says why the value cannot be read.
+	Raw   []byte `json:"raw,omitempty"`
+	Fault string `json:"fault,omitempty"`
+	// Property is the Exchange property that held it; empty for what did not come from Exchange.
+	Property string `json:"property,omitempty"`
+	// Default reports Outlook's mark of the certificate to use.
+	Default bool `json:"default,omitempty"`
+	// Name is the display name of the person there.
+	Name string `json:"name,omitempty"`
+	// Intermediates are certificates (DER) that may help to build the chain.
+	Intermediates [][]byte `json:"intermediates,omitempty"`
+	// Seen is when the source last confirmed it; zero for what does not age.
+	Seen time.Time `json:"seen,omitzero"`
+	// Preferred reports that the owner of the daemon chose it for this address, Vouched that they trust it for this
+	// address without a chain.
+	Preferred bool `json:"preferred,omitempty"`
+	Vouched   bool `json:"vouched,omitempty"`
 }
 
 // Sighting is an entry and when the server last confirmed it.

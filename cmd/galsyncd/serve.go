@@ -227,7 +227,7 @@ func newOnline(cfg *config.Config, runs *rooms.Runs, own rooms.Directory, log *s
 	if runs.Sync.Source == nil {
 		return nil
 	}
-	return &rooms.Online{Sync: &runs.Sync, Known: own, Timeout: cfg.Sync.OnlineTimeout, Log: log}
+	return &rooms.Online{Sync: &runs.Sync, Known: own.Cache, Timeout: cfg.Sync.OnlineTimeout, Log: log}
 }
 
 // upstreamSocket is where a user's daemon without an Exchange server of its own takes its data from; empty for others.

@@ -14,8 +14,12 @@ import (
 	"github.com/galsyncd/galsyncd/internal/service"
 )
 
-// Directory is the cache as the service and the recipients ask for it.
-type Directory struct{ *cache.Cache }
+// Directory is the cache as the service and the recipients ask for it, with what other sources offer.
+type Directory struct {
+	*cache.Cache
+	// Extra are the sources beside the cache.
+	Extra []recipients.Extra
+}
 
 // Freshness implements recipients.Directory.
 func (d Directory) Freshness(ctx context.Context) (recipients.Freshness, error) {
@@ -39,9 +43,25 @@ func (d Directory) Certificate(ctx context.Context, sum [32]byte) ([]byte, []dir
 }
 
 // Lookup implements recipients.Directory and service.Directory.
-func (d Directory) Lookup(ctx context.Context, address mailaddr.Address) ([]directory.Sighting, error) {
-	found, err := d.Cache.Lookup(ctx, address)
-	return found, problem(err)
+func (d Directory) Lookup(ctx context.Context, address mailaddr.Address) (recipients.Found, error) {
+	sightings, err := d.Cache.Lookup(ctx, address)
+	if err != nil {
+		return recipients.Found{}, problem(err)
+	}
+	offers, err := offersOf(ctx, d.Extra, address)
+	return recipients.Found{Sightings: sightings, Offers: offers}, problem(err)
+}
+
+// offersOf asks all extra sources.
+func offersOf(ctx context.Context, extra []recipients.Extra, address mailaddr.Address) (all []recipients.Offer, err error) {
+	for _, source := range extra {
+		offers, err := source.Offers(ctx, address)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, offers...)
+	}
+	return all, nil
 }
 
 // Search implements service.Directory.

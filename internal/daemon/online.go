@@ -16,7 +16,7 @@ import (
 type Online struct {
 	// Sync puts the questions and stores the answers.
 	Sync *directory.Sync
-	// Known is the local copy.
+	// Known is the local copy of the address book.
 	Known interface {
 		Lookup(ctx context.Context, address mailaddr.Address) ([]directory.Sighting, error)
 	}

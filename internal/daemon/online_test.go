@@ -42,7 +42,7 @@ func TestOnline(t *testing.T) {
 	defer c.Close()
 	now := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
 	source := &oracle{}
-	o := &Online{Sync: &directory.Sync{Source: source, Store: c, Now: func() time.Time { return now }}, Known: Directory{Cache: c},
+	o := &Online{Sync: &directory.Sync{Source: source, Store: c, Now: func() time.Time { return now }}, Known: c,
 		Timeout: time.Second, Log: slog.New(slog.DiscardHandler)}
 	ask := func(want int, addresses ...string) {
 		t.Helper()

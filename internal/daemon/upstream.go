@@ -20,25 +20,47 @@ import (
 type Upstream struct {
 	Client *client.Client
 	Own    Directory
+	// Extra are the user's own sources. What the system's daemon offers is added to them.
+	Extra []recipients.Extra
 
 	mu   sync.Mutex
 	last time.Time // of the data, as an answer of the system's daemon said
 }
 
 // Lookup implements recipients.Directory and service.Directory.
-func (u *Upstream) Lookup(ctx context.Context, address mailaddr.Address) ([]directory.Sighting, error) {
-	found, err := u.Client.Directory(ctx, string(address))
+func (u *Upstream) Lookup(ctx context.Context, address mailaddr.Address) (recipients.Found, error) {
+	found, err := u.candidates(ctx, address)
 	if err != nil {
-		return fallback(u, ctx, err, func() ([]directory.Sighting, error) { return u.Own.Lookup(ctx, address) })
+		return recipients.Found{}, err
 	}
-	u.remember(found.LastSuccess)
-	var out []directory.Sighting
-	for _, a := range found.Addresses {
+	own, err := offersOf(ctx, u.Extra, address)
+	found.Offers = append(found.Offers, own...)
+	return found, err
+}
+
+func (u *Upstream) candidates(ctx context.Context, address mailaddr.Address) (recipients.Found, error) {
+	answer, err := u.Client.Directory(ctx, string(address))
+	if err != nil {
+		return fallback(u, ctx, err, func() (recipients.Found, error) { return u.Own.Lookup(ctx, address) })
+	}
+	u.remember(answer.LastSuccess)
+	var found recipients.Found
+	for _, a := range answer.Addresses {
 		for _, s := range a.Sightings {
-			out = append(out, directory.Sighting{Entry: entry(s.Entry), Seen: s.Seen, Claimed: s.Claimed, Members: members(s.Members)})
+			found.Sightings = append(found.Sightings, directory.Sighting{Entry: entry(s.Entry), Seen: s.Seen, Claimed: s.Claimed, Members: members(s.Members)})
+		}
+		for _, o := range a.Offers {
+			found.Offers = append(found.Offers, offered(o))
 		}
 	}
-	return out, nil
+	return found, nil
+}
+
+// offered makes the domain's offer of the wire's. Whom the system's daemon prefers or vouches for is a decision of somebody
+// else: what counts here are the user's own.
+func offered(o client.Offer) recipients.Offer {
+	return recipients.Offer{Source: recipients.Source(o.Source), Raw: o.Raw, Fault: o.Fault, Property: directory.Property(o.Property),
+		Default: o.Default, Name: o.Name, Intermediates: o.Intermediates, Seen: o.Seen}
 }
 
 // fallback asks the own cache after the upstream failed, if that was ever filled.

@@ -14,9 +14,9 @@ import (
 // maxReasons bounds how many candidates the reasons of one answer speak about; Explain holds all.
 const maxReasons = 8
 
-// judge makes the answer for an address from all entries that claim it.
-func (q *question) judge(address mailaddr.Address, claims []directory.Sighting) Answer {
-	if len(claims) == 0 {
+// judge makes the answer for an address from all entries that claim it, and from what other sources offer.
+func (q *question) judge(address mailaddr.Address, claims []directory.Sighting, offers []Offer) Answer {
+	if len(claims)+len(offers) == 0 {
 		return q.unknown()
 	}
 	var candidates []Candidate
@@ -29,10 +29,21 @@ func (q *question) judge(address mailaddr.Address, claims []directory.Sighting) 
 			best = append(best, claim{s, own[0]})
 		}
 	}
+	for _, o := range offers {
+		candidates = append(candidates, q.offered(address, o))
+	}
+	sharePreference(candidates)
 	rank(candidates)
+	usable := len(candidates) > 0 && candidates[0].State == trust.Encryptable
 	switch {
-	case len(best) == 0:
+	case !usable && len(claims) == 0:
+		return q.nothingUsable(candidates)
+	case !usable:
 		return q.unusable(claims[0], candidates)
+	case candidates[0].Preferred && candidates[0].Source != GAL, len(best) == 0 && len(claims) <= 1:
+		return q.fromOffer(address, claims, offers, candidates)
+	case candidates[0].Preferred:
+		return q.encryptable(best, candidates)
 	case contradictory(best):
 		return ambiguous(best, candidates)
 	case len(best) < len(claims):
@@ -82,7 +93,7 @@ func lists(e directory.Entry, address mailaddr.Address) bool {
 }
 
 func contradictory(best []claim) bool {
-	return slices.ContainsFunc(best, func(c claim) bool {
+	return len(best) > 1 && slices.ContainsFunc(best, func(c claim) bool {
 		return c.chosen.Certificate.SHA256 != best[0].chosen.Certificate.SHA256
 	})
 }
@@ -155,14 +166,30 @@ func (q *question) unusable(s directory.Sighting, candidates []Candidate) Answer
 		}
 		return a
 	}
+	a.refuse(candidates)
+	if !slices.ContainsFunc(candidates, func(c Candidate) bool { return c.Source == GAL }) {
+		a.Reasons = append(a.Reasons, fmt.Sprintf("the address book has no certificate for %s", s.Entry.Primary))
+	}
+	return a
+}
+
+// nothingUsable makes the answer for an address that only other sources than the address book know, without a certificate
+// that may be used.
+func (q *question) nothingUsable(candidates []Candidate) Answer {
+	a := Answer{Explain: candidates}
+	a.refuse(candidates)
+	a.Reasons = append(a.Reasons, q.unknown().Reasons...)
+	return a
+}
+
+// refuse gives the answer the state of the first candidate, and the reasons and hints of all.
+func (a *Answer) refuse(candidates []Candidate) {
 	a.State = candidates[0].State
 	for i, c := range candidates[:min(len(candidates), maxReasons)] {
-		if i == 0 {
+		if i == 0 && c.Source == GAL {
 			a.Reasons = append(a.Reasons, c.Reasons...)
-		} else if c.Certificate != nil {
-			a.Reasons = append(a.Reasons, fmt.Sprintf("another certificate (%s): %s", short(c.Certificate), strings.Join(c.Reasons, "; ")))
 		} else {
-			a.Reasons = append(a.Reasons, "another value: "+strings.Join(c.Reasons, "; "))
+			a.Reasons = append(a.Reasons, describe(c, i > 0)+": "+strings.Join(c.Reasons, "; "))
 		}
 		for _, hint := range c.Hints {
 			if !slices.Contains(a.Hints, hint) {
@@ -170,7 +197,24 @@ func (q *question) unusable(s directory.Sighting, candidates []Candidate) Answer
 			}
 		}
 	}
-	return a
+}
+
+// describe names a candidate at the beginning of a reason.
+func describe(c Candidate, another bool) string {
+	what, article := "value", "a "
+	if c.Certificate != nil {
+		what = "certificate"
+	}
+	if another {
+		article = "another "
+	}
+	if c.Source != GAL {
+		article, what = "a ", what+" from "+sourceName(c.Source)
+	}
+	if c.Certificate != nil {
+		what += " (" + short(c.Certificate) + ")"
+	}
+	return article + what
 }
 
 // warnings tell what does not change the state yet.

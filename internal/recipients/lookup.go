@@ -88,11 +88,11 @@ func (q *question) answer(ctx context.Context, text string) (Answer, error) {
 
 // about answers for an address, inside is the chain of groups that led to it.
 func (q *question) about(ctx context.Context, address mailaddr.Address, inside []mailaddr.Address) (Answer, error) {
-	sightings, err := q.book.Directory.Lookup(ctx, address)
+	found, err := q.book.Directory.Lookup(ctx, address)
 	if err != nil {
 		return Answer{}, fmt.Errorf("look up %s: %w", address, err)
 	}
-	claims := rightful(address, sightings)
+	claims := rightful(address, found.Sightings)
 	var answer Answer
 	switch {
 	case len(claims) == 1 && isGroup(claims[0]) && lists(claims[0].Entry, address):
@@ -100,7 +100,7 @@ func (q *question) about(ctx context.Context, address mailaddr.Address, inside [
 	case slices.ContainsFunc(claims, isGroup):
 		answer = contested(claims)
 	default:
-		answer = q.judge(address, claims)
+		answer = q.judge(address, claims, found.Offers)
 	}
 	answer.Address = string(address)
 	return answer, err

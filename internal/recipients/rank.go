@@ -41,6 +41,9 @@ var criteria = []criterion{
 
 // whyFirst says why the first of ranked candidates was preferred to the second.
 func whyFirst(ranked []Candidate) string {
+	if ranked[0].Preferred { // the second may be the same certificate of another source
+		return criteria[1].reason
+	}
 	if len(ranked) > 1 {
 		for _, c := range criteria {
 			if c.compare(ranked[0], ranked[1]) != 0 {

@@ -30,11 +30,10 @@ var (
 	ErrTooManyAddresses = errors.New("more than 1000 addresses in one question")
 )
 
-// Directory is the local copy of the address book.
+// Directory is the local copy of the address book, with what other sources offer.
 type Directory interface {
-	// Lookup returns every entry that claims address: usually none or one, several when the address book contradicts
-	// itself. No entry is not an error.
-	Lookup(ctx context.Context, address mailaddr.Address) ([]directory.Sighting, error)
+	// Lookup returns all that is known about address. Nothing is not an error.
+	Lookup(ctx context.Context, address mailaddr.Address) (Found, error)
 	// Freshness says how well the copy is known to agree with the server.
 	Freshness(ctx context.Context) (Freshness, error)
 }

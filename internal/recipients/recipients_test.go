@@ -40,12 +40,13 @@ var rsaKey = sync.OnceValue(func() crypto.Signer {
 // shelf is a Directory that holds sightings by the address they are found under.
 type shelf struct {
 	entries   map[mailaddr.Address][]directory.Sighting
+	offers    map[mailaddr.Address][]Offer
 	completed time.Time
 	err       error
 }
 
-func (s *shelf) Lookup(_ context.Context, a mailaddr.Address) ([]directory.Sighting, error) {
-	return s.entries[a], s.err
+func (s *shelf) Lookup(_ context.Context, a mailaddr.Address) (Found, error) {
+	return Found{Sightings: s.entries[a], Offers: s.offers[a]}, s.err
 }
 
 func (s *shelf) Freshness(context.Context) (Freshness, error) {

@@ -90,12 +90,12 @@ func (s *Server) getDirectory(w http.ResponseWriter, r *http.Request) error {
 	}
 	answer := Candidates{LastSuccess: last, Addresses: []AddressCandidates{}}
 	for i, address := range parsed {
-		sightings, err := s.Directory.Lookup(r.Context(), address)
+		known, err := s.Directory.Lookup(r.Context(), address)
 		if err != nil {
 			return err
 		}
-		found := AddressCandidates{Address: list[i], Sightings: []Sighting{}}
-		for _, sighting := range sightings {
+		found := AddressCandidates{Address: list[i], Sightings: []Sighting{}, Offers: notNil(known.Offers)}
+		for _, sighting := range known.Sightings {
 			sighting.Entry.Addresses = notNil(sighting.Entry.Addresses)
 			found.Sightings = append(found.Sightings, Sighting(sighting))
 		}

@@ -38,8 +38,8 @@ type Recipients interface {
 
 // Directory is the copy of the address book, without verdicts.
 type Directory interface {
-	// Lookup returns the entries that the address is proven to belong to; none is no error.
-	Lookup(ctx context.Context, address directory.Address) ([]directory.Sighting, error)
+	// Lookup returns the entries that the address is proven to belong to, and what other sources offer; none is no error.
+	Lookup(ctx context.Context, address directory.Address) (recipients.Found, error)
 	// Search returns at most limit entries whose names or addresses begin with the text, best first.
 	Search(ctx context.Context, text string, limit int) ([]directory.Entry, error)
 	// Certificate returns the certificate with this SHA-256 fingerprint (DER), and the primary addresses of the entries

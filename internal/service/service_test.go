@@ -258,11 +258,15 @@ func (f *fakeDirectory) entry(i int) directory.Entry {
 	}
 }
 
-func (f *fakeDirectory) Lookup(_ context.Context, a directory.Address) ([]directory.Sighting, error) {
+func (f *fakeDirectory) Lookup(_ context.Context, a directory.Address) (recipients.Found, error) {
 	if a != "bob@example.com" {
-		return nil, nil
+		return recipients.Found{}, nil
 	}
-	return []directory.Sighting{{Entry: f.entry(0), Seen: testTime}}, nil
+	return recipients.Found{
+		Sightings: []directory.Sighting{{Entry: f.entry(0), Seen: testTime}},
+		Offers: []recipients.Offer{{Source: recipients.Contacts, Raw: f.der, Property: directory.UserSMIMECertificate, Default: true, Name: "Bob",
+			Intermediates: [][]byte{{1}}, Seen: testTime, Preferred: true, Vouched: true}, {Source: recipients.Installed, Fault: "garbage"}},
+	}, nil
 }
 
 func (f *fakeDirectory) Search(_ context.Context, _ string, limit int) ([]directory.Entry, error) {

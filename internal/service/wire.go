@@ -158,10 +158,12 @@ type Candidates struct {
 	Addresses   []AddressCandidates `json:"addresses"`
 }
 
-// AddressCandidates are the entries that an address is proven to belong to; none when nothing is known about it.
+// AddressCandidates are the entries that an address is proven to belong to, and what other sources offer; none when
+// nothing is known about it.
 type AddressCandidates struct {
-	Address   string     `json:"address"`
-	Sightings []Sighting `json:"sightings"`
+	Address   string             `json:"address"`
+	Sightings []Sighting         `json:"sightings"`
+	Offers    []recipients.Offer `json:"offers"`
 }
 
 // Sighting is an entry and when the server last confirmed it.
