@@ -26,6 +26,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"github.com/galsyncd/galsyncd/directory"
 )
 
 // Defaults of the zero values of Client.
@@ -47,8 +49,12 @@ type Client struct {
 	// HTTP carries the requests and knows the credential; nil is http.DefaultClient. Redirects are never followed,
 	// whatever it says.
 	HTTP *http.Client
-	// UserAgent is sent with each request; administrators admit programs by it. Empty is DefaultUserAgent.
+	// UserAgent is sent with each request; administrators admit programs by it. Printable ASCII; empty is DefaultUserAgent.
 	UserAgent string
+	// Mailbox is the SMTP address of the mailbox on whose behalf the requests are made (ExchangeImpersonation,
+	// MS-OXWSCDATA section 2.2.4.41), for an account that has none of its own. It is sent as X-AnchorMailbox, too, so that
+	// the front end finds the right server. Empty is the account's own mailbox.
+	Mailbox string
 	// Version is the RequestServerVersion (MS-OXWSCDATA section 2.2.5.3); empty is DefaultVersion, or what comes before it
 	// and the server knows. Versions below
 	// Exchange2010_SP2 are refused, because they hide all certificates.
@@ -83,11 +89,11 @@ func (c *Client) ResolveNames(ctx context.Context, req ResolveNamesRequest) (Res
 // ask sends the request that envelope makes for a version, and reads the answer. When the server does not know the version
 // and the caller named none, it asks again in the one before, and remembers. It never goes below Exchange2010_SP2, where
 // all certificates would be missing.
-func (c *Client) ask(ctx context.Context, op string, envelope func(version string) ([]byte, error)) (*exchange, *answer, error) {
+func (c *Client) ask(ctx context.Context, op string, envelope func(header) ([]byte, error)) (*exchange, *answer, error) {
 	for {
 		x := &exchange{client: c, op: op, id: newRequestID(), caller: ctx}
 		lower := c.lower.Load()
-		body, err := envelope(c.version(lower))
+		body, err := envelope(header{version: c.version(lower), mailbox: c.Mailbox})
 		if err == nil {
 			err = c.check()
 		}
@@ -116,6 +122,9 @@ func (c *Client) check() error {
 	if v := c.version(0); !slices.Contains(versions, v) {
 		return fmt.Errorf("version %q is not one of %s", v, strings.Join(versions, ", "))
 	}
+	if strings.ContainsFunc(c.UserAgent+c.Mailbox, notInHeader) {
+		return errors.New("the user agent or the mailbox has a character that no HTTP header has")
+	}
 	u, err := url.Parse(c.URL)
 	switch {
 	case err != nil || u.Host == "" || u.User != nil:
@@ -127,6 +136,10 @@ func (c *Client) check() error {
 	}
 	return fmt.Errorf("scheme %q is not https", u.Scheme)
 }
+
+// notInHeader reports what does not belong into a header field: controls, which could begin another one, and all that is
+// not ASCII (RFC 9110 section 5.5).
+func notInHeader(r rune) bool { return r < ' ' || r > '~' }
 
 func isLoopback(host string) bool {
 	addr, err := netip.ParseAddr(host)
@@ -148,6 +161,8 @@ type exchange struct {
 	caller context.Context
 	status int
 	size   int64
+	// theirs is the identifier that the server gave the request; empty when it did not say.
+	theirs string
 }
 
 // do sends an envelope and reads the answer, all within the time limit.
@@ -157,10 +172,19 @@ func (x *exchange) do(envelope []byte) (*answer, error) {
 	defer cancel()
 	a, err := x.roundTrip(ctx, envelope)
 	if log := x.client.Logger; log != nil {
-		log.DebugContext(ctx, "exchange answered", "operation", x.op, "status", x.status, "bytes", x.size,
-			"duration", time.Since(started), "client-request-id", x.id, "error", err)
+		log.Log(ctx, x.level(err), "exchange answered", "operation", x.op, "status", x.status, "bytes", x.size,
+			"duration", time.Since(started), "client-request-id", x.id, "request-id", x.theirs, "error", err)
 	}
 	return a, err
+}
+
+// level is how loud the log is about a request: one without a usable answer is worth its identifiers, under which the
+// server's administrator finds it.
+func (x *exchange) level(err error) slog.Level {
+	if err == nil || x.caller.Err() != nil || errors.Is(err, directory.ErrInvalidName) {
+		return slog.LevelDebug
+	}
+	return slog.LevelInfo
 }
 
 func (x *exchange) roundTrip(ctx context.Context, envelope []byte) (*answer, error) {
@@ -174,6 +198,9 @@ func (x *exchange) roundTrip(ctx context.Context, envelope []byte) (*answer, err
 	req.Header.Set("User-Agent", cmp.Or(x.client.UserAgent, DefaultUserAgent))
 	req.Header.Set("client-request-id", x.id)
 	req.Header.Set("return-client-request-id", "true")
+	if x.client.Mailbox != "" {
+		req.Header.Set("X-AnchorMailbox", x.client.Mailbox)
+	}
 	// Present and empty: not sent, but tells net/http that the question may be asked again on a new connection when a
 	// kept one turns out to be closed.
 	req.Header["Idempotency-Key"] = nil
@@ -182,7 +209,7 @@ func (x *exchange) roundTrip(ctx context.Context, envelope []byte) (*answer, err
 	if err != nil {
 		return nil, x.transportError(ctx, err)
 	}
-	x.status = resp.StatusCode
+	x.status, x.theirs = resp.StatusCode, clean(resp.Header.Get("request-id"), 64)
 	a, err := x.read(ctx, resp)
 	// What is left is read within bounds, so that the connection can be used again.
 	_, _ = io.CopyN(io.Discard, resp.Body, maxDrain)

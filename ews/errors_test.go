@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -199,12 +200,38 @@ func TestSettings(t *testing.T) {
 	for _, tc := range []struct{ c *Client }{
 		{&Client{URL: "http://mail.example.com/EWS/Exchange.asmx"}}, {&Client{URL: "mail.example.com"}}, {&Client{URL: "ftp://127.0.0.1/"}},
 		{&Client{URL: "https://u:p@mail.example.com/"}}, {&Client{URL: "https://127.0.0.1:1/", Version: "Exchange2007_SP1"}},
+		{&Client{URL: "https://127.0.0.1:1/", UserAgent: "a\r\nX-Evil: 1"}}, {&Client{URL: "https://127.0.0.1:1/", Mailbox: "a@b\n"}},
+		{&Client{URL: "https://127.0.0.1:1/", UserAgent: "gälsyncd"}},
 	} {
 		_, err := tc.c.Search(t.Context(), "a", false)
 		var retry directory.RetryError
 		if err == nil || errors.As(err, &retry) || !strings.Contains(err.Error(), "not sent") {
 			t.Errorf("%s %s: %v", tc.c.URL, tc.c.Version, err)
 		}
+	}
+}
+
+// TestFailuresAreLoggedWithTheirIdentifiers: an administrator of the server finds the request by them.
+func TestFailuresAreLoggedWithTheirIdentifiers(t *testing.T) {
+	var log strings.Builder
+	code := "NoError"
+	c := handle(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("request-id", "their  id")
+		_, _ = w.Write(message("Error", code, ""))
+	})
+	c.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	for _, quiet := range []string{CodeNoResults, CodeInvalidName} {
+		code = quiet
+		_, _ = c.Search(t.Context(), "bo", false)
+		if log.Len() > 0 {
+			t.Errorf("%s is logged for everybody: %s", code, log.String())
+		}
+	}
+	code = CodeAccessDenied
+	_, err := c.Search(t.Context(), "bo", false)
+	e, ok := errors.AsType[*Error](err)
+	if !ok || !strings.Contains(log.String(), "client-request-id="+e.RequestID) || !strings.Contains(log.String(), `request-id="their id"`) || strings.Contains(log.String(), "smtp:bo") {
+		t.Errorf("%v is logged as %q", err, log.String())
 	}
 }
 
@@ -233,6 +260,17 @@ func TestHeaders(t *testing.T) {
 			t.Errorf("no %s in %s", part, body)
 		}
 	}
+	if got.Values("X-AnchorMailbox") != nil || strings.Contains(body, "ExchangeImpersonation") {
+		t.Errorf("another mailbox without being told to: %v, %s", got, body)
+	}
+	c.Mailbox = "galsync@corp.example"
+	if _, err := c.Expand(t.Context(), "bo@corp.example"); err == nil {
+		t.Error("a group out of an answer about names")
+	}
+	if got.Get("X-AnchorMailbox") != c.Mailbox || !strings.Contains(body, "<t:ExchangeImpersonation><t:ConnectingSID><t:PrimarySmtpAddress>"+c.Mailbox+"</t:PrimarySmtpAddress>") {
+		t.Errorf("for another mailbox: %v, %s", got, body)
+	}
+	c.Mailbox = ""
 	if _, err := c.Search(t.Context(), "bo", false); err != nil || strings.Contains(body, "AllProperties") || !strings.Contains(body, `ReturnFullContactData="false"`) {
 		t.Errorf("without certificates: %v, %s", err, body)
 	}

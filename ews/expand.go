@@ -32,18 +32,18 @@ const maxMembers = 20_000
 // ExpandDL asks for the direct members of the distribution list with this address (MS-OXWSDLIST section 3.1.4.1). The
 // error wraps *Error.
 func (c *Client) ExpandDL(ctx context.Context, address string) (ExpandDLResponse, error) {
-	x, a, err := c.ask(ctx, "ExpandDL", func(version string) ([]byte, error) { return expandEnvelope(address, version) })
+	x, a, err := c.ask(ctx, "ExpandDL", func(h header) ([]byte, error) { return expandEnvelope(address, h) })
 	if err != nil {
 		return ExpandDLResponse{}, err
 	}
 	return a.expandDL(x)
 }
 
-func expandEnvelope(address, version string) ([]byte, error) {
+func expandEnvelope(address string, h header) ([]byte, error) {
 	if err := checkEntry(address); err != nil {
 		return nil, err
 	}
-	doc, body := newEnvelope(version)
+	doc, body := newEnvelope(h)
 	expand := body.CreateElement("m:ExpandDL")
 	expand.CreateElement("m:Mailbox").CreateElement("t:EmailAddress").SetText(address)
 	return doc.WriteToBytes()

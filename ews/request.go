@@ -65,24 +65,36 @@ func checkEntry(name string) error {
 	return nil
 }
 
+// header is what the header of a SOAP message says.
+type header struct {
+	version string
+	// mailbox is whom the request is made for; empty is the account itself.
+	mailbox string
+}
+
 // newEnvelope makes an empty SOAP message.
-func newEnvelope(version string) (doc *etree.Document, body *etree.Element) {
+func newEnvelope(h header) (doc *etree.Document, body *etree.Element) {
 	doc = etree.NewDocument()
 	doc.CreateProcInst("xml", `version="1.0" encoding="utf-8"`)
 	envelope := doc.CreateElement("soap:Envelope")
 	envelope.CreateAttr("xmlns:soap", nsSOAP)
 	envelope.CreateAttr("xmlns:m", nsMessages)
 	envelope.CreateAttr("xmlns:t", nsTypes)
-	envelope.CreateElement("soap:Header").CreateElement("t:RequestServerVersion").CreateAttr("Version", version)
+	head := envelope.CreateElement("soap:Header")
+	head.CreateElement("t:RequestServerVersion").CreateAttr("Version", h.version)
+	if h.mailbox != "" {
+		who := head.CreateElement("t:ExchangeImpersonation").CreateElement("t:ConnectingSID")
+		who.CreateElement("t:PrimarySmtpAddress").SetText(h.mailbox)
+	}
 	return doc, envelope.CreateElement("soap:Body")
 }
 
 // envelope writes the request as a SOAP message.
-func (r ResolveNamesRequest) envelope(version string) ([]byte, error) {
+func (r ResolveNamesRequest) envelope(h header) ([]byte, error) {
 	if err := checkEntry(r.UnresolvedEntry); err != nil {
 		return nil, err
 	}
-	doc, body := newEnvelope(version)
+	doc, body := newEnvelope(h)
 	resolve := body.CreateElement("m:ResolveNames")
 	full := "false"
 	if r.ReturnFullContactData {

@@ -41,8 +41,9 @@ var requests = map[string]ResolveNamesRequest{
 func TestRequestsAreValid(t *testing.T) {
 	valid := xmllint(t)
 	for name, req := range requests {
-		for _, version := range versions {
-			body, err := req.envelope(version)
+		for i, version := range versions {
+			mailbox := []string{"", "galsync@corp.example", `o'neil&<co>@corp.example`}[i%3]
+			body, err := req.envelope(header{version: version, mailbox: mailbox})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -67,7 +68,7 @@ func TestSchemaRejects(t *testing.T) {
 	if err != nil || len(wrong) != 3 {
 		t.Fatalf("%d wrong samples, %v", len(wrong), err)
 	}
-	ours, err := requests["look-up"].envelope("Exchange2042")
+	ours, err := requests["look-up"].envelope(header{version: "Exchange2042"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,7 +121,7 @@ func FuzzRequest(f *testing.F) {
 		f.Add(r.UnresolvedEntry)
 	}
 	f.Fuzz(func(t *testing.T, name string) {
-		body, err := ResolveNamesRequest{UnresolvedEntry: name}.envelope(DefaultVersion)
+		body, err := ResolveNamesRequest{UnresolvedEntry: name}.envelope(header{version: DefaultVersion, mailbox: "galsync@corp.example"})
 		if err != nil {
 			return
 		}

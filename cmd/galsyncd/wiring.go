@@ -48,7 +48,7 @@ func makeSource(cfg *config.Config, log *slog.Logger, refusals string) (director
 	if err != nil {
 		return nil, &exitError{status: exitConfig, err: err, hint: hintOf(err)}
 	}
-	return &ews.Client{URL: x.URL, HTTP: client, Logger: log}, nil
+	return &ews.Client{URL: x.URL, HTTP: client, UserAgent: x.UserAgent, Mailbox: x.Mailbox, Logger: log}, nil
 }
 
 // openCache opens the cache. One that is damaged or of another schema is set aside, and said so: it is a copy.

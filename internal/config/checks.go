@@ -49,6 +49,21 @@ func checkUsername(c *Config) string {
 	return unless(len(c.Exchange.Auth.Username) <= 320, "is longer than 320 bytes")
 }
 
+func checkUserAgent(c *Config) string {
+	ua := c.Exchange.UserAgent
+	ok := strings.TrimSpace(ua) == ua && ua != "" && len(ua) <= 200 && !strings.ContainsFunc(ua, func(r rune) bool { return r < ' ' || r > '~' })
+	return unless(ok, "is not 1 to 200 characters of printable ASCII without a space at either end")
+}
+
+func checkMailbox(c *Config) string {
+	if c.Exchange.Mailbox == "" {
+		return ""
+	}
+	a, err := mailaddr.Parse(c.Exchange.Mailbox)
+	ok := err == nil && !strings.ContainsFunc(string(a), func(r rune) bool { return r > '~' })
+	return unless(ok, "is not a mail address in ASCII")
+}
+
 func checkJitter(c *Config) string {
 	return unless(c.Sync.Jitter <= day, "is more than a day")
 }
@@ -137,6 +152,7 @@ func (c *Config) together() Problems {
 	complain(e.Auth.Method == "kerberos" && (e.Auth.KeytabFile == "") == (e.Auth.CredentialCache == ""), "exchange.auth.keytab_file", "or credential_cache is needed by method \"kerberos\", one of them")
 	complain(e.Auth.Method == "kerberos" && e.Auth.KeytabFile != "" && e.Auth.Username == "", "exchange.auth.username", "is missing; it is the principal of the keytab")
 	complain(e.URL != "" && e.Auth.Method == "none" && checkURL(c) == "" && !urlIsLoopback(e.URL), "exchange.auth.method", `"none" is accepted for loopback addresses only`)
+	complain(e.URL != "" && e.Protocol == "ews" && e.Auth.Method == "oauth2" && e.Auth.ClientSecretFile != "" && e.Mailbox == "", "exchange.mailbox", "is missing; client credentials have no mailbox of their own, and Exchange resolves names only for an account with one")
 	complain(c.Cache.WarnAfter >= c.Cache.RefuseAfter, "cache.refuse_after", "is not more than warn_after, which is %s", formatDuration(c.Cache.WarnAfter))
 	return ps
 }

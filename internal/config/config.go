@@ -66,6 +66,10 @@ type Exchange struct {
 	// URL is the service address, https or, for loopback addresses only, http; without userinfo, query and fragment. In
 	// the user role it may be "": then nothing is fetched.
 	URL string
+	// UserAgent is 1 to 200 characters of printable ASCII.
+	UserAgent string
+	// Mailbox is the address of the mailbox to act for; "" is the account's own.
+	Mailbox string
 	// CAFile names a PEM file of extra roots for the server's certificate, "" for none; see Roots.
 	CAFile string
 	// CAOnly makes the roots of CAFile the only ones.

@@ -59,6 +59,14 @@ func exchangeKeys() []definition {
 			doc: "The address of the service. It begins with https; plain http is accepted for loopback addresses only. " +
 				"Needed in the system role; without it the user role fetches nothing.",
 			target: func(c *Config) any { return &c.Exchange.URL }, check: checkURL},
+		{key: "exchange.user_agent", kind: "string", standard: `"galsyncd"`,
+			doc: "How the program names itself in each request, for servers that admit programs by name (EwsAllowList). The default stays " +
+				"the same from version to version. Printable ASCII, at most 200 characters.",
+			target: func(c *Config) any { return &c.Exchange.UserAgent }, check: checkUserAgent},
+		{key: "exchange.mailbox", kind: "string", standard: `""`, example: `"galsync@example.com"`,
+			doc: "The mailbox on whose behalf the account asks (ExchangeImpersonation, X-AnchorMailbox): needed with OAuth2 client " +
+				"credentials, which have no mailbox of their own. Empty means the mailbox of the account.",
+			target: func(c *Config) any { return &c.Exchange.Mailbox }, check: checkMailbox},
 		{key: "exchange.ca_file", kind: "file", standard: `""`, example: `"/etc/galsyncd/exchange-ca.pem"`,
 			doc: "PEM file of further root certificates for the certificate of the server. A relative name counts from the " +
 				"configuration file. Nothing turns verification off.",

@@ -167,6 +167,15 @@ func TestExchangeRules(t *testing.T) {
 		{`auth = 5`, "exchange.auth: is a section; write [exchange.auth]"},
 		{`ca_only = true`, "exchange.ca_only: needs ca_file"},
 		{`protocol = "ews"`, "config.toml: exchange.url: is missing"},
+		{`user_agent = "a\r\nX-Evil: 1"`, "exchange.user_agent: "},
+		{`user_agent = ""`, "exchange.user_agent: is not 1 to 200 characters of printable ASCII"},
+		{`user_agent = "gälsyncd"`, "is not 1 to 200 characters of printable ASCII"},
+		{`user_agent = "galsyncd "`, "without a space at either end"},
+		{`mailbox = "nobody"`, "exchange.mailbox: is not a mail address"},
+		{`mailbox = "jürgen@example.com"`, "exchange.mailbox: is not a mail address in ASCII"},
+		{`url = "https://h.example/EWS"` + "\nauth = { method = \"oauth2\", tenant = \"t\", client_id = \"c\", client_secret_file = \"s\" }",
+			"exchange.mailbox: is missing; client credentials have no mailbox of their own"},
+		{`url = "https://h.example/EWS"` + "\nmailbox = \"galsync@example.com\"\nauth = { method = \"oauth2\", tenant = \"t\", client_id = \"c\", client_secret_file = \"s\" }", ""},
 	} {
 		_, err := load(t, "[exchange]\n"+tt.exchange+"\n", RoleSystem)
 		if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
