@@ -2,8 +2,8 @@
 // be fetched again. It is therefore verified as a whole when it is opened, and a damaged one is set aside rather than
 // repaired.
 //
-// One canonical record per entry lives in the bucket "entries"; "addresses", "words" and "certificates" are indexes that
-// hold only keys. Everything of one change is in one transaction.
+// One canonical record per entry lives in the bucket "entries"; "addresses", "words" and "certificates" are indexes, which
+// hold what finds and ranks entries. Everything of one change is in one transaction.
 package cache
 
 import (
@@ -36,14 +36,14 @@ var (
 
 // Schema is the version of the layout, stored as the number "schema" in the bucket "meta" by every version, also later
 // ones.
-const Schema = 1
+const Schema = 2
 
 // Buckets.
 var (
 	bucketMeta          = []byte("meta")          // "schema", "entries", "certified", "sum/BUCKET": numbers
 	bucketEntries       = []byte("entries")       // primary address: record
 	bucketAddresses     = []byte("addresses")     // address 0x00 primary: 'l' listed, 'c' claimed by a certificate
-	bucketWords         = []byte("words")         // folded word 0x00 primary: empty
+	bucketWords         = []byte("words")         // folded word 0x00 primary: what ranks a completion (see search.go)
 	bucketCertificates  = []byte("certificates")  // SHA-256 of the certificate, primary: empty
 	bucketIntermediates = []byte("intermediates") // SHA-256 of the certificate: certificate with checksum
 	bucketGroups        = []byte("groups")        // primary address: members as JSON, with checksum; empty when not known

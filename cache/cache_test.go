@@ -224,7 +224,7 @@ func TestInUse(t *testing.T) {
 }
 
 func TestSchema(t *testing.T) {
-	for schema, want := range map[uint64]error{2: cache.ErrNewerSchema, 0: cache.ErrOlderSchema} {
+	for schema, want := range map[uint64]error{cache.Schema + 1: cache.ErrNewerSchema, cache.Schema - 1: cache.ErrOlderSchema} {
 		dir := t.TempDir()
 		open(t, dir).Close()
 		db, err := bbolt.Open(filepath.Join(dir, "cache.db"), 0o600, nil)

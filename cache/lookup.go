@@ -7,10 +7,8 @@ import (
 	"crypto/sha256"
 	"errors"
 	"slices"
-	"strings"
 
 	"github.com/galsyncd/galsyncd/directory"
-	"github.com/galsyncd/galsyncd/internal/mailaddr"
 )
 
 // ErrNotFound reports that nothing in the cache matches.
@@ -101,95 +99,6 @@ func (c *Cache) Certificate(ctx context.Context, sum [32]byte) (der []byte, owne
 		return nil
 	})
 	return der, owners, err
-}
-
-// Search completes text: it returns up to limit entries in which every word of text begins a word of a name, the alias
-// or the address. Case and accents do not matter. Names that begin with the text come first, then by name. Entries that
-// the last run did not find are left out.
-func (c *Cache) Search(ctx context.Context, text string, limit int) (found []directory.Entry, err error) {
-	wanted := strings.FieldsFunc(mailaddr.Fold(text), func(r rune) bool { return r == ' ' || r == ',' || r == '\t' })
-	if len(wanted) == 0 || limit <= 0 {
-		return nil, nil
-	}
-	wanted = wanted[:min(len(wanted), 8)]
-	var hits []hit
-	err = c.view(ctx, func(tx *transaction) error {
-		candidates, err := tx.matching(wanted)
-		if err != nil {
-			return err
-		}
-		for _, primary := range candidates {
-			e, err := tx.Entry(primary)
-			if err != nil {
-				return damagedIndex(err)
-			}
-			if e.Missing.IsZero() {
-				hits = append(hits, hit{rank(e, wanted[0]), mailaddr.Fold(e.DisplayName), e})
-			}
-		}
-		return nil
-	})
-	slices.SortFunc(hits, func(a, b hit) int {
-		return cmp.Or(cmp.Compare(a.rank, b.rank), cmp.Compare(a.name, b.name), cmp.Compare(a.entry.Primary, b.entry.Primary))
-	})
-	for _, h := range hits[:min(len(hits), limit)] {
-		found = append(found, h.entry)
-	}
-	return found, err
-}
-
-// hit is an entry that a search found, with what it is sorted by.
-type hit struct {
-	rank  int
-	name  string // folded
-	entry directory.Entry
-}
-
-// Bounds of one search: keys looked at per word, and entries read to be ranked.
-const (
-	maxKeysPerWord = 20_000
-	maxRanked      = 400
-)
-
-// matching returns the primary addresses that have, for each wanted text, a word that begins with it.
-func (t *transaction) matching(wanted []string) ([]directory.Address, error) {
-	// The longest text is the rarest as a rule: it makes the candidates, the others sieve them.
-	wanted = slices.Clone(wanted)
-	slices.SortStableFunc(wanted, func(a, b string) int { return cmp.Compare(len(b), len(a)) })
-	var candidates []directory.Address
-	for i, w := range wanted {
-		hits := map[directory.Address]bool{}
-		var order []directory.Address
-		n := 0
-		err := t.prefixed(bucketWords, []byte(w), func(k, _ []byte) (bool, error) {
-			_, primary, _ := bytes.Cut(k, []byte{0})
-			if a := directory.Address(primary); !hits[a] {
-				hits[a] = true
-				order = append(order, a)
-			}
-			n++
-			return n < maxKeysPerWord, nil
-		})
-		if err != nil {
-			return nil, err
-		}
-		if i == 0 {
-			candidates = order
-			continue
-		}
-		candidates = slices.DeleteFunc(candidates, func(a directory.Address) bool { return !hits[a] })
-	}
-	return candidates[:min(len(candidates), maxRanked)], nil
-}
-
-// rank puts first names first, then surnames, then what only the address or another word matches.
-func rank(e directory.Entry, text string) int {
-	for i, name := range []string{e.GivenName, e.DisplayName, e.Surname} {
-		if strings.HasPrefix(mailaddr.Fold(name), text) {
-			return i
-		}
-	}
-	return 3
 }
 
 // snapshotHistory is the history in the snapshot with this number.

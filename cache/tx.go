@@ -6,12 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"go.etcd.io/bbolt"
 
 	"github.com/galsyncd/galsyncd/directory"
-	"github.com/galsyncd/galsyncd/internal/mailaddr"
 )
 
 // transaction implements directory.Tx. Everything it returns is copied out of the memory map.
@@ -65,29 +63,13 @@ func indexKeys(e directory.Entry) map[string][][]byte {
 		add(bucketAddresses, []byte(a), primary)
 	}
 	for _, w := range words(e) {
-		add(bucketWords, []byte(w), primary)
+		add(bucketWords, []byte(w.text), primary)
 	}
 	for _, c := range e.Certificates {
 		sum := sha256.Sum256(c.Raw)
 		add(bucketCertificates, sum[:], primary[1:])
 	}
 	return keys
-}
-
-// words are the beginnings by which an entry is found: each word of its names, its alias, its primary address and the
-// parts of that address's local part; folded, each once.
-func words(e directory.Entry) []string {
-	local, _, _ := strings.Cut(string(e.Primary), "@")
-	split := func(r rune) bool { return strings.ContainsRune(" .,-_'()/&+", r) }
-	var out []string
-	for _, text := range []string{e.DisplayName, e.GivenName, e.Surname, e.Alias, local} {
-		out = append(out, strings.FieldsFunc(mailaddr.Fold(text), split)...)
-	}
-	out = append(out, string(e.Primary))
-	slices.Sort(out)
-	out = slices.Compact(out)
-	out = slices.DeleteFunc(out, func(w string) bool { return len(w) > 256 || strings.ContainsRune(w, 0) })
-	return out[:min(len(out), 32)]
 }
 
 func (t *transaction) PutEntry(e directory.Entry) error {
@@ -145,13 +127,17 @@ func (t *transaction) reindex(old, e directory.Entry) error {
 	if e.Primary != "" {
 		after = indexKeys(e)
 	}
+	ranked := wordValues(e)
 	for _, name := range [][]byte{bucketAddresses, bucketWords, bucketCertificates} {
 		keep := map[string]bool{}
 		for _, key := range after[string(name)] {
 			keep[string(key)] = true
 			value := []byte{}
-			if bytes.Equal(name, bucketAddresses) {
+			switch {
+			case bytes.Equal(name, bucketAddresses):
 				value = addressMark(e, key)
+			case bytes.Equal(name, bucketWords):
+				value = ranked[string(key)]
 			}
 			if err := t.put(name, key, value); err != nil {
 				return err
