@@ -25,7 +25,7 @@ var allowed = map[string][]string{
 		"internal/mailaddr", "internal/recipients", "internal/service"},
 	"internal/exchangesim": {"internal/testca", "internal/mailaddr"},
 	"internal/httpauth":    {},
-	"internal/keyring":     {"cms"},
+	"internal/keyring":     {"cms", "internal/mailaddr"},
 	"internal/mailaddr":    {},
 	"internal/recipients":  {"directory", "trust", "internal/mailaddr"},
 	"internal/service":     {"internal/recipients", "directory", "smime", "trust", "internal/keyring", "internal/mailaddr"},

@@ -3,23 +3,27 @@ package keyring
 import (
 	"bufio"
 	"context"
+	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/galsyncd/galsyncd/internal/mailaddr"
 	"github.com/galsyncd/galsyncd/internal/testca"
 )
 
 // crashFile names the keyring to the child process of TestKill.
 const crashFile = "KEYRING_TEST_CRASH_FILE"
 
-// TestMain is the child of TestKill when crashFile is set: it imports until it is killed, and says after each import what
-// is in.
+// TestMain is the child of TestKill when crashFile is set: it changes the keyring until it is killed, and says after each
+// change what is in.
 func TestMain(m *testing.M) {
 	if path := os.Getenv(crashFile); path != "" {
 		fmt.Println("failed:", importForever(path))
@@ -60,23 +64,95 @@ func importForever(path string) error {
 		if err != nil {
 			return err
 		}
-		fmt.Println(hex.EncodeToString(infos[0].Fingerprint[:]))
+		fmt.Println("identity " + hex.EncodeToString(infos[0].Fingerprint[:]))
+		if err := decideThings(k, infos[0], i%20); err != nil {
+			return err
+		}
 	}
 }
 
-// TestKill kills a process that imports, at random times from its first start on, and holds that the keyring opens and
+// decideThings makes every other kind of change, and says what must be there from then on.
+func decideThings(k *Keyring, id Info, i int) error {
+	a := mailaddr.Address(fmt.Sprintf("friend%d@example.org", i))
+	in := Installation{Certificate: id.Certificate, Chain: id.Chain, Addresses: []mailaddr.Address{a}, How: HowFile}
+	if _, err := k.Install(in); err != nil {
+		return err
+	}
+	fmt.Println("installed " + hex.EncodeToString(id.Fingerprint[:]))
+	if err := k.SetPreferences(a, Preferences{Identity: id.Fingerprint}); err != nil {
+		return err
+	}
+	fmt.Println("preference " + a)
+	if err := k.Choose(a, id.Fingerprint); err != nil {
+		return err
+	}
+	fmt.Println("choice " + a)
+	_, learned := k.Learn(Capabilities{Certificate: id.Fingerprint, Raw: []byte{0x30, 0}, Signed: time.Now()}, false)
+	_, trusted := k.TrustIssuer(id.Chain[0], "")
+	_, untrusted := k.UntrustIssuer(sha256.Sum256(id.Chain[0].Raw))
+	if err := errors.Join(learned, trusted, untrusted); err != nil {
+		return err
+	}
+	// What comes and goes.
+	r, err := k.NewRequest(RequestOptions{Addresses: []mailaddr.Address{"new@example.com"}, Key: KeyP256})
+	if err != nil {
+		return err
+	}
+	_, err = k.RemoveRequest(r.ID)
+	if err == nil && i%5 == 4 {
+		err = k.ChangePassphrase(context.Background(), secret, secret)
+	}
+	return err
+}
+
+// contentsOf lists what is in a keyring, in the words of its child.
+func contentsOf(t *testing.T, k *Keyring) map[string]bool {
+	t.Helper()
+	there := map[string]bool{}
+	identities, err := k.Identities()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range identities {
+		there["identity "+hex.EncodeToString(id.Fingerprint[:])] = true
+	}
+	installed, err := k.Installed()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range installed {
+		there["installed "+hex.EncodeToString(c.Fingerprint[:])] = true
+	}
+	preferences, err := k.Preferences()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for a := range preferences {
+		there["preference "+string(a)] = true
+	}
+	choices, err := k.Choices()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for a := range choices {
+		there["choice "+string(a)] = true
+	}
+	return there
+}
+
+// TestKill kills a process that makes every kind of change, at random times from its first start on, and holds that the keyring opens and
 // that nothing it has reported is gone.
 func TestKill(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "keys", FileName)
 	reported := map[string]bool{}
 	// A machine that is too slow to import anything in so short a life gets more rounds, and longer ones.
-	for round := 0; round < 30 || len(reported) < 30 && round < 90; round++ {
+	for round := 0; round < 30 || len(reported) < 60 && round < 90; round++ {
 		life := 120 * time.Millisecond
 		if round >= 30 {
 			life = time.Second
 		}
-		for fingerprint := range killed(t, path, time.Duration(rand.Int64N(int64(life)))) {
-			reported[fingerprint] = true
+		for what := range killed(t, path, time.Duration(rand.Int64N(int64(life)))) {
+			reported[what] = true
 		}
 		k, err := Open(path, cheap())
 		if err != nil {
@@ -93,25 +169,18 @@ func TestKill(t *testing.T) {
 			continue
 		}
 		unlock(t, k)
-		identities, err := k.Identities()
-		if err != nil {
-			t.Fatalf("round %d: %v", round, err)
-		}
-		there := map[string]bool{}
-		for _, id := range identities {
-			there[hex.EncodeToString(id.Fingerprint[:])] = true
-		}
-		for fingerprint := range reported {
-			if !there[fingerprint] {
-				t.Fatalf("round %d: %s is gone", round, fingerprint)
+		there := contentsOf(t, k)
+		for what := range reported {
+			if !there[what] {
+				t.Fatalf("round %d: %s is gone", round, what)
 			}
 		}
 		k.Close()
 	}
-	if len(reported) < 30 {
-		t.Errorf("only %d imports in all: the processes were killed too early to tell anything", len(reported))
+	if len(reported) < 60 {
+		t.Errorf("only %d changes in all: the processes were killed too early to tell anything", len(reported))
 	}
-	t.Logf("%d imports were reported and are all there", len(reported))
+	t.Logf("%d changes were reported and are all there", len(reported))
 }
 
 // killed runs a child, kills it after a time, and returns what it reported.
@@ -131,10 +200,17 @@ func killed(t *testing.T, path string, after time.Duration) map[string]bool {
 	reported := map[string]bool{}
 	for lines := bufio.NewScanner(out); lines.Scan(); {
 		line := lines.Text()
-		if len(line) == 64 {
-			reported[line] = true
-		} else if len(line) > 64 || line[0] == 'f' {
+		switch what, _, _ := strings.Cut(line, " "); what {
+		case "failed:":
 			t.Errorf("the child says: %s", line)
+		case "identity", "installed":
+			if len(line) == len(what)+1+64 { // else cut by the kill
+				reported[line] = true
+			}
+		case "preference", "choice":
+			if strings.HasSuffix(line, ".org") {
+				reported[line] = true
+			}
 		}
 	}
 	if err := cmd.Wait(); err == nil || err.Error() != "signal: killed" {

@@ -5,12 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"testing"
 	"time"
 
 	"go.etcd.io/bbolt"
+
+	"github.com/galsyncd/galsyncd/internal/mailaddr"
 )
 
 // rewrite changes the file through bbolt, as another version or a vandal could.
@@ -32,7 +35,7 @@ func TestForeignFiles(t *testing.T) {
 		want   error
 	}{
 		"newer schema": {func(t *testing.T, path string) {
-			rewrite(t, path, func(tx *bbolt.Tx) error { return tx.Bucket(bucketMeta).Put(keySchema, []byte("2")) })
+			rewrite(t, path, func(tx *bbolt.Tx) error { return tx.Bucket(bucketMeta).Put(keySchema, []byte("3")) })
 		}, ErrNewerSchema},
 		"no schema": {func(t *testing.T, path string) {
 			rewrite(t, path, func(tx *bbolt.Tx) error { return tx.DeleteBucket(bucketMeta) })
@@ -42,17 +45,17 @@ func TestForeignFiles(t *testing.T) {
 		}, ErrDamaged},
 		"an identity is gone": {func(t *testing.T, path string) {
 			rewrite(t, path, func(tx *bbolt.Tx) error {
-				key, _ := tx.Bucket(bucketIdentities).Cursor().First()
-				return tx.Bucket(bucketIdentities).Delete(key)
+				key, _ := identitiesTable.bucket(tx).Cursor().First()
+				return identitiesTable.delete(tx, key)
 			})
 		}, ErrDamaged},
 		"an identity under another name": {func(t *testing.T, path string) {
 			rewrite(t, path, func(tx *bbolt.Tx) error {
-				key, data := tx.Bucket(bucketIdentities).Cursor().First()
+				key, data := identitiesTable.bucket(tx).Cursor().First()
 				data = bytes.Clone(data)
 				other := bytes.Clone(key)
 				other[0] ^= 1
-				return errors.Join(tx.Bucket(bucketIdentities).Delete(key), tx.Bucket(bucketIdentities).Put(other, data), putSetDigest(tx))
+				return errors.Join(identitiesTable.delete(tx, key), identitiesTable.bucket(tx).Put(other, data), identitiesTable.putSum(tx))
 			})
 		}, ErrDamaged},
 		"the passphrase is gone": {func(t *testing.T, path string) {
@@ -71,11 +74,29 @@ func TestForeignFiles(t *testing.T) {
 		"empty":        {func(t *testing.T, path string) { overwrite(t, path, nil) }, ErrDamaged},
 		"zeros":        {func(t *testing.T, path string) { overwrite(t, path, make([]byte, 1<<16)) }, ErrDamaged},
 		"another file": {func(t *testing.T, path string) { overwrite(t, path, bytes.Repeat([]byte("hello\n"), 5000)) }, ErrDamaged},
+		"a preference is put back in an older state": {func(t *testing.T, path string) {
+			rewrite(t, path, func(tx *bbolt.Tx) error { return putPreferences(tx, "", Preferences{Sign: new(bool)}) })
+		}, ErrDamaged},
+		"an installed certificate is gone": {func(t *testing.T, path string) {
+			rewrite(t, path, func(tx *bbolt.Tx) error {
+				key, _ := installedTable.bucket(tx).Cursor().First()
+				return installedTable.delete(tx, key)
+			})
+		}, ErrDamaged},
+		"a bucket is gone": {func(t *testing.T, path string) {
+			rewrite(t, path, func(tx *bbolt.Tx) error { return tx.DeleteBucket([]byte(choicesTable.name)) })
+		}, ErrDamaged},
+		"no kind": {func(t *testing.T, path string) {
+			rewrite(t, path, func(tx *bbolt.Tx) error { return tx.Bucket(bucketMeta).Delete(keyKind) })
+		}, ErrDamaged},
 	} {
 		t.Run(name, func(t *testing.T) {
 			k, path := newKeyring(t)
 			unlock(t, k)
 			if _, err := k.ImportPEM(pemOf(t, newCA(t), "alice@example.com")); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := k.Install(Installation{Certificate: leafOf(t, newCA(t), "bob@example.org"), Addresses: []mailaddr.Address{"bob@example.org"}, How: HowFile}); err != nil {
 				t.Fatal(err)
 			}
 			k.Close()
@@ -119,13 +140,13 @@ func TestTamperedPublicHalf(t *testing.T) {
 	}
 	k.Close()
 	rewrite(t, path, func(tx *bbolt.Tx) error {
-		key, data := tx.Bucket(bucketIdentities).Cursor().First()
+		key, data := identitiesTable.bucket(tx).Cursor().First()
 		rec, err := parseIdentity(key, data)
 		if err != nil {
 			return err
 		}
 		rec.Chain = nil
-		return putIdentity(tx, rec)
+		return errors.Join(identitiesTable.put(tx, rec.fingerprint(), rec), identitiesTable.putSum(tx))
 	})
 	k = reopen(t, path)
 	if _, err := k.List(); err != nil {
@@ -147,6 +168,13 @@ func TestDamage(t *testing.T) {
 	ca := newCA(t)
 	for i := range 30 {
 		if _, err := k.ImportPEM(pemOf(t, ca, fmt.Sprintf("person%d@example.com", i))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range 20 {
+		a := mailaddr.Address(fmt.Sprintf("person%d@example.org", i))
+		_, err := k.Install(Installation{Certificate: leafOf(t, ca, string(a)), Addresses: []mailaddr.Address{a}, How: HowFile})
+		if err := errors.Join(err, k.SetPreferences(a, Preferences{Sign: new(bool)}), k.Choose(a, [32]byte{byte(i)})); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -187,6 +215,12 @@ func TestDamage(t *testing.T) {
 		reads++
 		if list, err := k.List(); err != nil || len(list) != 30 {
 			t.Fatalf("damage %d: a good read of %d identities, %v", i, len(list), err)
+		}
+		if list, err := k.Installed(); err != nil || len(list) != 20 {
+			t.Fatalf("damage %d: %d installed certificates, %v", i, len(list), err)
+		}
+		if list, err := k.Preferences(); err != nil || len(list) != 20 {
+			t.Fatalf("damage %d: %d preferences, %v", i, len(list), err)
 		}
 		unlock(t, k)
 		if list, err := k.Identities(); err != nil || len(list) != 30 {
@@ -239,6 +273,47 @@ func FuzzRecords(f *testing.F) {
 			_, _ = rec.open(make([]byte, keySize))
 		}
 	})
+}
+
+// TestPagesOfBbolt holds that the verification accepts whatever bbolt writes.
+func TestPagesOfBbolt(t *testing.T) {
+	path := filepath.Join(t.TempDir(), FileName)
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{PageSize: 512, NoSync: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	random := rand.New(rand.NewPCG(1, 2))
+	for round := range 400 {
+		grows := round%100 < 50
+		err := db.Update(func(tx *bbolt.Tx) error {
+			b, err := tx.CreateBucketIfNotExists([]byte{byte(round % 3)})
+			if err != nil {
+				return err
+			}
+			for range 20 {
+				key := fmt.Appendf(nil, "key %0*d", 1+random.IntN(60), random.IntN(300))
+				if grows == (random.IntN(4) > 0) {
+					err = errors.Join(err, b.Put(key, make([]byte, random.IntN(200))))
+				} else if c := b.Cursor(); true {
+					if k, _ := c.Seek(key); k != nil {
+						err = errors.Join(err, c.Delete())
+					}
+				}
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := verifyBolt(data); err != nil {
+			t.Fatalf("round %d: %v", round, err)
+		}
+	}
 }
 
 // FuzzPages holds that what the verification accepts, bbolt reads and writes without harm.

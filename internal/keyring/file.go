@@ -13,8 +13,9 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// secureDirectory makes the keyring's directory, or checks that an existing one is the user's alone.
-func secureDirectory(dir string) error {
+// secureDirectory makes the directory of the file, or checks that an existing one is the user's alone. Certificates for
+// everyone are no secret: for these it is enough that nobody else can write there.
+func (k *Keyring) secureDirectory(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
@@ -22,7 +23,13 @@ func secureDirectory(dir string) error {
 	if err != nil {
 		return err
 	}
-	return private(dir, info, "700")
+	if !k.certificatesOnly {
+		return private(dir, info, "700")
+	}
+	if stat, ok := info.Sys().(*syscall.Stat_t); !ok || int(stat.Uid) != os.Geteuid() && stat.Uid != 0 || info.Mode().Perm()&0o022 != 0 {
+		return fmt.Errorf("%w: others can write to %s", ErrExposed, dir)
+	}
+	return nil
 }
 
 // private refuses what belongs to another user or can be reached by others.
@@ -84,7 +91,7 @@ func lockFile(f *os.File, timeout time.Duration) error {
 
 // create makes an empty keyring under another name and links it into place, so that a crash leaves no half-made keyring
 // and two processes do not make one over the other.
-func create(path string) error {
+func create(path, kind string) error {
 	f, err := os.CreateTemp(filepath.Dir(path), ".keyring-*.new") // mode 0600
 	if err != nil {
 		return fmt.Errorf("create: %w", err)
@@ -95,7 +102,7 @@ func create(path string) error {
 	if err != nil {
 		return fmt.Errorf("create: %w", err)
 	}
-	err = errors.Join(db.Update(initialise), db.Close())
+	err = errors.Join(db.Update(func(tx *bbolt.Tx) error { return initialise(tx, kind) }), db.Close())
 	if err == nil {
 		err = os.Link(f.Name(), path)
 	}

@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/binary"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -27,6 +26,9 @@ const (
 
 // ErrKeyMismatch reports that a file holds no certificate for one of its private keys.
 var ErrKeyMismatch = errors.New("the private key belongs to none of the certificates")
+
+// ErrNoIdentity reports a fingerprint that no identity has.
+var ErrNoIdentity = errors.New("no identity has this fingerprint")
 
 // Info is the public half of an identity.
 type Info struct {
@@ -104,9 +106,34 @@ func (k *Keyring) Identities() ([]Identity, error) {
 func (k *Keyring) add(what string, list []Identity) ([]Info, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if !k.unlocked() {
-		return nil, fmt.Errorf("%s: %w", what, ErrLocked)
+	if err := k.readyLocked(); err != nil {
+		return nil, fmt.Errorf("%s: %w", what, err)
 	}
+	return k.addLocked(what, list)
+}
+
+// ready says whether private keys can be stored and opened: nil, ErrNoIdentities, ErrClosed or ErrLocked.
+func (k *Keyring) ready() error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.readyLocked()
+}
+
+func (k *Keyring) readyLocked() error {
+	switch {
+	case k.certificatesOnly:
+		return ErrNoIdentities
+	case k.db == nil:
+		return ErrClosed
+	case !k.unlocked():
+		return ErrLocked
+	}
+	return nil
+}
+
+// addLocked is add for a caller that holds mu and knows that the keyring is unlocked. A key that waited for its certificate
+// waits no longer.
+func (k *Keyring) addLocked(what string, list []Identity) ([]Info, error) {
 	infos := make([]Info, len(list))
 	records := make([]*identityRecord, len(list))
 	for i := range list {
@@ -118,18 +145,15 @@ func (k *Keyring) add(what string, list []Identity) ([]Info, error) {
 		records[i], infos[i] = rec, list[i].Info
 	}
 	err := k.updateLocked(what, func(tx *bbolt.Tx) error {
-		bucket := tx.Bucket(bucketIdentities)
 		for i, rec := range records {
-			infos[i].Updated = bucket.Get(rec.fingerprint()) != nil
-			if err := putIdentity(tx, rec); err != nil {
+			infos[i].Updated = identitiesTable.get(tx, rec.fingerprint()) != nil
+			if err := identitiesTable.put(tx, rec.fingerprint(), rec); err != nil {
 				return err
 			}
-		}
-		if err := putSetDigest(tx); err != nil {
-			return err
-		}
-		if bucket.Inspect().KeyN > maxIdentities {
-			return fmt.Errorf("a keyring holds at most %d identities", maxIdentities)
+			waiting := sha256.Sum256(list[i].Certificate.RawSubjectPublicKeyInfo)
+			if err := requestsTable.delete(tx, waiting[:]); err != nil {
+				return err
+			}
 		}
 		return nil
 	})
@@ -155,14 +179,19 @@ func newRecord(id *Identity, master []byte) (*identityRecord, error) {
 
 // open returns the private key. The seal covers the public half too, so a changed one is ErrDamaged.
 func (rec *identityRecord) open(master []byte) (crypto.PrivateKey, error) {
-	pkcs8, err := unseal(master, rec.Sealed, rec.additional())
+	return openKey(master, rec.Sealed, rec.additional(), fmt.Sprintf("of identity %x", rec.fingerprint()))
+}
+
+// openKey opens a sealed private key; whose says in messages whose it is.
+func openKey(master, sealed, additional []byte, whose string) (crypto.PrivateKey, error) {
+	pkcs8, err := unseal(master, sealed, additional)
 	if err != nil {
-		return nil, damaged("the seal of identity %x is broken", rec.fingerprint())
+		return nil, damaged("the seal of the private key %s is broken", whose)
 	}
 	defer clear(pkcs8)
 	key, err := x509.ParsePKCS8PrivateKey(pkcs8)
 	if err != nil {
-		return nil, fmt.Errorf("identity %x: the private key cannot be read by this version", rec.fingerprint())
+		return nil, fmt.Errorf("the private key %s cannot be read by this version", whose)
 	}
 	return key, nil
 }
@@ -190,7 +219,7 @@ func parseIdentity(key, data []byte) (*identityRecord, error) {
 		return nil, err
 	}
 	if !bytes.Equal(rec.fingerprint(), key) || len(rec.Chain) > maxChain || len(rec.Sealed) > maxKey+64 {
-		return nil, damaged("the record of identity %s does not belong there", hex.EncodeToString(key[:min(len(key), 32)]))
+		return nil, misplaced("identities", key)
 	}
 	return rec, nil
 }
@@ -209,6 +238,53 @@ func (rec *identityRecord) info() (Info, error) {
 		info.Chain = append(info.Chain, cert)
 	}
 	return info, nil
+}
+
+// RemoveIdentity deletes a private key with its certificate, for ever, and the preferences that name it. It needs no
+// passphrase, so that a key whose passphrase is lost can go. It is ErrNoIdentity when there is none.
+func (k *Keyring) RemoveIdentity(fingerprint [sha256.Size]byte) (Info, error) {
+	const what = "remove identity"
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	var rec *identityRecord
+	err := k.view(what, func(tx *bbolt.Tx) (err error) {
+		data := identitiesTable.get(tx, fingerprint[:])
+		if data == nil {
+			return ErrNoIdentity
+		}
+		rec, err = parseIdentity(fingerprint[:], data)
+		return err
+	})
+	if err != nil {
+		return Info{}, err
+	}
+	info, err := rec.info()
+	if err != nil {
+		return Info{}, err
+	}
+	return info, k.updateLocked(what, func(tx *bbolt.Tx) error {
+		preferences, err := readPreferences(tx)
+		if err != nil {
+			return err
+		}
+		for a, p := range preferences {
+			if p.Identity != fingerprint {
+				continue
+			}
+			if p.Identity = [sha256.Size]byte{}; p == (Preferences{}) {
+				err = preferencesTable.delete(tx, preferencesKey(a))
+			} else {
+				err = putPreferences(tx, a, p)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		if err := identitiesTable.delete(tx, fingerprint[:]); err != nil {
+			return err
+		}
+		return forget(tx, fingerprint)
+	})
 }
 
 // match joins every key with its certificate and chain.

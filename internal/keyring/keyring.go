@@ -6,16 +6,24 @@
 // The package promises:
 //   - every change is one transaction: after a crash the file holds the state before it or after it;
 //   - the file is verified in full before bbolt maps it, so that damage is the error ErrDamaged, never a crash; a damaged
-//     file and one of a newer schema are left exactly as they are, and the package deletes nothing, ever;
+//     file and one of a newer schema are left exactly as they are, and no file is ever deleted;
 //   - no private key, master key or passphrase is written in the clear or put into an error.
 //
-// Schema 1. The bucket "meta" holds "schema" (the number in decimal), "master" (a masterRecord) and "identities" (SHA-256
-// over the sorted keys of that bucket, so that a missing record is noticed). The bucket "identities" holds one
-// identityRecord per certificate, keyed by the SHA-256 of the certificate. Records are JSON after their SHA-256. A later
-// schema copies the file beside itself before it changes anything.
+// Beside identities the file holds what a person decided about others: installed certificates with the addresses they are
+// trusted for, trusted issuers, the choice of a certificate for an address, preferences per From address, and what signers
+// say their programs can do. These are readable while the keyring is locked. A file opened with CertificatesOnly has the
+// same form and no identities: it is what an administrator installs for everyone.
+//
+// Schema 2. The bucket "meta" holds "schema" (the number in decimal), "kind" ("keyring" or "certificates"), "master" (a
+// masterRecord) and one sum for each table (see table). The tables are the buckets "identities", "installed", "issuers" and
+// "capabilities", keyed by the SHA-256 of the certificate, "requests", keyed by the SHA-256 of the public key, "choices" and
+// "preferences", keyed by the address ("*" is the default). Records are JSON after their SHA-256. A file of schema 1 is
+// copied beside itself, as PATH.schema-1, before it is changed.
 package keyring
 
 import (
+	"crypto/sha256"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"os"
@@ -26,8 +34,11 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// FileName is the name of the keyring's file in its directory.
-const FileName = "keyring.db"
+// FileName is the name of the keyring's file in its directory, InstalledFileName that of a file of certificates only.
+const (
+	FileName          = "keyring.db"
+	InstalledFileName = "installed.db"
+)
 
 var (
 	// ErrInUse reports that another process has the file open.
@@ -46,6 +57,10 @@ var (
 	ErrHasPassphrase = errors.New("the keyring has a passphrase already")
 	// ErrWrongPassphrase is the one answer to every passphrase that does not open the keyring.
 	ErrWrongPassphrase = errors.New("wrong passphrase")
+	// ErrOtherKind reports a file of certificates opened as a keyring, or a keyring opened as a file of certificates.
+	ErrOtherKind = errors.New("the file is of another kind")
+	// ErrNoIdentities is the answer of a file of certificates to whatever concerns private keys.
+	ErrNoIdentities = errors.New("this file holds certificates for everyone and no private keys")
 	// ErrClosed reports the use of a keyring after Close.
 	ErrClosed = errors.New("the keyring is closed")
 )
@@ -58,6 +73,8 @@ type Options struct {
 	Argon2 Argon2
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
+	// CertificatesOnly opens a file without identities (InstalledFileName).
+	CertificatesOnly bool
 }
 
 // Keyring is an open keyring. Its methods may be called by any goroutine.
@@ -65,6 +82,8 @@ type Keyring struct {
 	path   string
 	argon2 Argon2
 	clock  func() time.Time
+
+	certificatesOnly bool
 
 	attempts sync.Mutex // serialises what derives a key from a passphrase; taken before mu
 	failures int        // wrong passphrases in a row, under attempts
@@ -77,6 +96,10 @@ type Keyring struct {
 	master []byte    // nil when locked
 	until  time.Time
 	timer  *time.Timer // wipes master at until
+
+	version  uint64                                  // grows with every change
+	contents *contents                               // nil when it has to be read again
+	parsed   map[[sha256.Size]byte]*x509.Certificate // certificates of contents
 }
 
 // Open opens the keyring at path and makes an empty one when there is no file, with its directory. The errors wrap ErrInUse,
@@ -85,7 +108,7 @@ func Open(path string, opts *Options) (*Keyring, error) {
 	if opts == nil {
 		opts = &Options{}
 	}
-	k := &Keyring{path: path, argon2: opts.Argon2, clock: opts.Now}
+	k := &Keyring{path: path, argon2: opts.Argon2, clock: opts.Now, certificatesOnly: opts.CertificatesOnly, parsed: map[[sha256.Size]byte]*x509.Certificate{}}
 	if k.argon2 == (Argon2{}) {
 		k.argon2 = DefaultArgon2()
 	}
@@ -102,11 +125,11 @@ func (k *Keyring) open(timeout time.Duration) error {
 	if timeout <= 0 {
 		timeout = time.Second
 	}
-	if err := secureDirectory(filepath.Dir(k.path)); err != nil {
+	if err := k.secureDirectory(filepath.Dir(k.path)); err != nil {
 		return err
 	}
 	if _, err := os.Lstat(k.path); errors.Is(err, os.ErrNotExist) {
-		if err := create(k.path); err != nil {
+		if err := create(k.path, k.kind()); err != nil {
 			return err
 		}
 	}
@@ -119,7 +142,16 @@ func (k *Keyring) open(timeout time.Duration) error {
 		if err != nil {
 			return err
 		}
-		return k.db.View(func(tx *bbolt.Tx) error { return verifyRecords(tx) })
+		version := 0
+		if err := k.db.View(func(tx *bbolt.Tx) (err error) { version, err = schemaOf(tx); return err }); err != nil {
+			return err
+		}
+		if version < schema {
+			if err := k.migrate(); err != nil {
+				return err
+			}
+		}
+		return k.db.View(k.verifyRecords)
 	})
 	if err != nil {
 		_ = k.close(isFault(err))
@@ -163,11 +195,32 @@ func (k *Keyring) Check() error {
 	if err := verifyPages(k.file); err != nil {
 		return k.check("check keyring", err)
 	}
+	if err := k.view("check keyring", k.verifyRecords); err != nil {
+		return err
+	}
+	k.contents = nil
+	if _, err := k.read("check keyring"); err != nil || !k.unlocked() {
+		return err
+	}
+	return k.checkKeys()
+}
+
+// checkKeys opens every private key. The caller holds mu, and the keyring is unlocked.
+func (k *Keyring) checkKeys() error {
 	identities, err := k.load()
-	if err != nil || !k.unlocked() {
+	if err != nil {
 		return err
 	}
 	for _, rec := range identities {
+		if _, err := rec.open(k.master); err != nil {
+			return k.check("check keyring", err)
+		}
+	}
+	waiting, err := k.requests()
+	if err != nil {
+		return err
+	}
+	for _, rec := range waiting {
 		if _, err := rec.open(k.master); err != nil {
 			return k.check("check keyring", err)
 		}

@@ -369,7 +369,7 @@ func TestTooManyIdentities(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	list := make([]Identity, maxIdentities+1)
+	list := make([]Identity, identitiesTable.most+1)
 	for i := range list {
 		cert := *one[0].Certificate
 		cert.Raw = append(bytes.Clone(cert.Raw), byte(i), byte(i>>8))

@@ -252,8 +252,12 @@ func part(page []byte, at int, pos, size uint32) ([]byte, bool) {
 	return page[begin : begin+uint64(size)], true
 }
 
-// ordered reports keys that do not grow, or that lie outside of [low, high).
+// ordered reports keys that do not grow, or that lie outside of [low, high). The first one has to be low itself: when a page
+// changes, bbolt looks for its first key in the page above, and would enter it twice if that had another one.
 func ordered(keys [][]byte, low, high []byte) error {
+	if low != nil && (len(keys) == 0 || !bytes.Equal(keys[0], low)) {
+		return damaged("a page does not begin where the one above says")
+	}
 	for i, key := range keys {
 		if i > 0 && bytes.Compare(keys[i-1], key) >= 0 || bytes.Compare(key, low) < 0 || high != nil && bytes.Compare(key, high) >= 0 {
 			return damaged("keys are out of order")

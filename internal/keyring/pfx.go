@@ -40,8 +40,8 @@ var (
 //
 // The file is bounded: 1 MiB, 2,000,000 iterations in every key derivation, all of which are counted before one is run.
 func (k *Keyring) Import(pfx []byte, passphrase string) ([]Info, error) {
-	if unlocked, _ := k.Unlocked(); !unlocked {
-		return nil, fmt.Errorf("import PFX file: %w", ErrLocked)
+	if err := k.ready(); err != nil {
+		return nil, fmt.Errorf("import PFX file: %w", err)
 	}
 	list, err := parsePFX(pfx, passphrase)
 	if err != nil {

@@ -1,9 +1,6 @@
 package keyring
 
 import (
-	"bytes"
-	"crypto/sha256"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -13,53 +10,88 @@ import (
 
 const (
 	// schema is the version of the file's contents.
-	schema = 1
-	// maxRecord is the largest record, in bytes; maxIdentities is how many there may be.
-	maxRecord     = 1 << 20
-	maxIdentities = 1000
+	schema = 2
+	// maxRecord is the largest record, in bytes.
+	maxRecord = 1 << 20
+
+	// What a file is for, under keyKind: everything of one user, or certificates of other people alone.
+	kindKeyring      = "keyring"
+	kindCertificates = "certificates"
 )
 
 var (
-	bucketMeta       = []byte("meta")
-	bucketIdentities = []byte("identities")
-	keySchema        = []byte("schema")
-	keyMaster        = []byte("master")
-	keyIdentities    = []byte("identities")
+	bucketMeta = []byte("meta")
+	keySchema  = []byte("schema")
+	keyKind    = []byte("kind")
+	keyMaster  = []byte("master")
 )
 
 // initialise writes the empty keyring.
-func initialise(tx *bbolt.Tx) error {
+func initialise(tx *bbolt.Tx, kind string) error {
 	meta, err := tx.CreateBucket(bucketMeta)
 	if err != nil {
 		return err
 	}
-	if _, err := tx.CreateBucket(bucketIdentities); err != nil {
+	if err := meta.Put(keyKind, []byte(kind)); err != nil {
 		return err
 	}
-	return errors.Join(meta.Put(keySchema, []byte(strconv.Itoa(schema))), putSetDigest(tx))
+	return layOut(tx)
 }
 
-// verifyRecords checks the schema first, then reads everything.
-func verifyRecords(tx *bbolt.Tx) error {
+// layOut makes the tables that are missing, their sums, and says that this is the schema.
+func layOut(tx *bbolt.Tx) error {
+	for _, t := range tables() {
+		if _, err := tx.CreateBucketIfNotExists([]byte(t.name)); err != nil {
+			return err
+		}
+		if err := t.putSum(tx); err != nil {
+			return err
+		}
+	}
+	return tx.Bucket(bucketMeta).Put(keySchema, []byte(strconv.Itoa(schema)))
+}
+
+// schemaOf reads the schema version of a file.
+func schemaOf(tx *bbolt.Tx) (int, error) {
 	meta := tx.Bucket(bucketMeta)
 	if meta == nil {
-		return damaged("it has no schema version")
+		return 0, damaged("it has no schema version")
 	}
-	text := meta.Get(keySchema)
-	version, err := strconv.ParseUint(string(text), 10, 31)
+	version, err := strconv.ParseUint(string(meta.Get(keySchema)), 10, 31)
 	switch {
 	case err != nil || version == 0:
-		return damaged("it has no schema version")
+		return 0, damaged("it has no schema version")
 	case version > schema:
-		return fmt.Errorf("%w: schema %d, this version knows %d", ErrNewerSchema, version, schema)
-	case tx.Bucket(bucketIdentities) == nil:
-		return damaged("it has no identities bucket")
+		return 0, fmt.Errorf("%w: schema %d, this version knows %d", ErrNewerSchema, version, schema)
 	}
-	if _, err := getMaster(tx); err != nil && !errors.Is(err, ErrNoPassphrase) {
-		return err
+	return int(version), nil
+}
+
+// verifyRecords reads everything in a file of this schema.
+func (k *Keyring) verifyRecords(tx *bbolt.Tx) error {
+	switch kind := string(tx.Bucket(bucketMeta).Get(keyKind)); {
+	case kind != kindKeyring && kind != kindCertificates:
+		return damaged("it does not say what it is for")
+	case kind != k.kind():
+		return fmt.Errorf("%w: it holds %s", ErrOtherKind, map[string]string{kindKeyring: "the keys of a user", kindCertificates: "certificates for everyone"}[kind])
 	}
-	_, err = getIdentities(tx)
+	for _, t := range tables() {
+		if err := t.verify(tx); err != nil {
+			return err
+		}
+	}
+	_, err := getMaster(tx)
+	if errors.Is(err, ErrNoPassphrase) {
+		return nil
+	}
 	return err
+}
+
+func (k *Keyring) kind() string {
+	if k.certificatesOnly {
+		return kindCertificates
+	}
+	return kindKeyring
 }
 
 // view reads in a transaction. The caller holds mu.
@@ -80,6 +112,8 @@ func (k *Keyring) update(what string, f func(*bbolt.Tx) error) error {
 	return k.updateLocked(what, f)
 }
 
+// updateLocked is update for a caller that holds mu. The sums are compared before f and written after it, for all tables:
+// so that no writer can forget one, and damage that came since is not written down as right.
 func (k *Keyring) updateLocked(what string, f func(*bbolt.Tx) error) error {
 	if k.db == nil {
 		return ErrClosed
@@ -87,7 +121,29 @@ func (k *Keyring) updateLocked(what string, f func(*bbolt.Tx) error) error {
 	if k.broken != nil {
 		return k.broken
 	}
-	return k.check(what, guard(func() error { return k.db.Update(f) }))
+	err := k.check(what, guard(func() error {
+		return k.db.Update(func(tx *bbolt.Tx) error {
+			for _, t := range tables() {
+				if err := t.verifySum(tx); err != nil {
+					return err
+				}
+			}
+			if err := f(tx); err != nil {
+				return err
+			}
+			for _, t := range tables() {
+				if err := t.putSum(tx); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}))
+	if err == nil {
+		k.version++
+		k.contents = nil
+	}
+	return err
 }
 
 // check remembers damage and says what was attempted.
@@ -101,34 +157,6 @@ func (k *Keyring) check(what string, err error) error {
 	return nil
 }
 
-// putRecord writes v as JSON after its SHA-256, which tells damage from content.
-func putRecord(b *bbolt.Bucket, key []byte, v any) error {
-	text, err := json.Marshal(v)
-	if err != nil {
-		return err
-	}
-	if len(text) > maxRecord {
-		return fmt.Errorf("the record would be larger than %d bytes", maxRecord)
-	}
-	sum := sha256.Sum256(text)
-	return b.Put(key, append(sum[:], text...))
-}
-
-// parseRecord is the inverse of putRecord.
-func parseRecord(data []byte, v any) error {
-	if len(data) < sha256.Size || len(data) > sha256.Size+maxRecord {
-		return damaged("a record has a wrong length")
-	}
-	sum := sha256.Sum256(data[sha256.Size:])
-	if !bytes.Equal(sum[:], data[:sha256.Size]) {
-		return damaged("a record does not match its checksum")
-	}
-	if err := json.Unmarshal(data[sha256.Size:], v); err != nil {
-		return damaged("a record cannot be read")
-	}
-	return nil
-}
-
 func putMaster(tx *bbolt.Tx, rec *masterRecord) error {
 	return putRecord(tx.Bucket(bucketMeta), keyMaster, rec)
 }
@@ -136,9 +164,11 @@ func putMaster(tx *bbolt.Tx, rec *masterRecord) error {
 func getMaster(tx *bbolt.Tx) (*masterRecord, error) {
 	data := tx.Bucket(bucketMeta).Get(keyMaster)
 	if data == nil {
-		// Identities are sealed under a master key: without one they are lost, and a new one must not hide that.
-		if first, _ := tx.Bucket(bucketIdentities).Cursor().First(); first != nil {
-			return nil, damaged("the record of the passphrase is missing")
+		// Private keys are sealed under a master key: without one they are lost, and a new one must not hide that.
+		for _, t := range []table{identitiesTable, requestsTable} {
+			if first, _ := t.bucket(tx).Cursor().First(); first != nil {
+				return nil, damaged("the record of the passphrase is missing")
+			}
 		}
 		return nil, ErrNoPassphrase
 	}
@@ -163,50 +193,11 @@ func (k *Keyring) masterRecord() (rec *masterRecord, err error) {
 	return rec, err
 }
 
-// load reads all identities. The caller holds mu.
+// load reads all identities in the order of their fingerprints. The caller holds mu.
 func (k *Keyring) load() (list []*identityRecord, err error) {
 	err = k.view("read identities", func(tx *bbolt.Tx) error {
-		list, err = getIdentities(tx)
+		list, err = all(tx, identitiesTable, parseIdentity)
 		return err
 	})
 	return list, err
-}
-
-// getIdentities reads all identities in the order of their fingerprints, and compares their set with its digest.
-func getIdentities(tx *bbolt.Tx) ([]*identityRecord, error) {
-	var list []*identityRecord
-	err := tx.Bucket(bucketIdentities).ForEach(func(key, data []byte) error {
-		if len(list) == maxIdentities {
-			return damaged("it has more than %d identities", maxIdentities)
-		}
-		rec, err := parseIdentity(key, data)
-		list = append(list, rec)
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	if !bytes.Equal(tx.Bucket(bucketMeta).Get(keyIdentities), setDigest(tx)) {
-		return nil, damaged("an identity is missing")
-	}
-	return list, nil
-}
-
-// putIdentity writes one identity; putSetDigest has to follow in the same transaction.
-func putIdentity(tx *bbolt.Tx, rec *identityRecord) error {
-	return putRecord(tx.Bucket(bucketIdentities), rec.fingerprint(), rec)
-}
-
-func putSetDigest(tx *bbolt.Tx) error {
-	return tx.Bucket(bucketMeta).Put(keyIdentities, setDigest(tx))
-}
-
-// setDigest hashes the fingerprints of all identities in order.
-func setDigest(tx *bbolt.Tx) []byte {
-	h := sha256.New()
-	c := tx.Bucket(bucketIdentities).Cursor()
-	for key, _ := c.First(); key != nil; key, _ = c.Next() {
-		h.Write(key)
-	}
-	return h.Sum(nil)
 }

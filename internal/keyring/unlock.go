@@ -23,6 +23,9 @@ const (
 // SetPassphrase gives a new keyring its passphrase and master key. It is ErrHasPassphrase when there is one. The keyring
 // stays locked.
 func (k *Keyring) SetPassphrase(passphrase []byte) error {
+	if k.certificatesOnly {
+		return fmt.Errorf("set passphrase: %w", ErrNoIdentities)
+	}
 	if err := checkPassphrase(passphrase); err != nil {
 		return err
 	}
