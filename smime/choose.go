@@ -38,14 +38,17 @@ type AlgorithmPolicy struct {
 
 // Choice says how one message is encrypted.
 type Choice struct {
-	// Recipients of the message.
+	// Recipients of the message, those of its envelope.
 	Recipients []mailaddr.Address
-	Cipher     cms.Cipher
+	// Blind marks the message of a Bcc recipient, ToSelf one that its sender can read too.
+	Blind, ToSelf bool
+	Cipher        cms.Cipher
+	// KeyManagement is how the content key gets to the recipients, one for each kind of key.
+	KeyManagement []string
 	// Reasons explain the choice in sentences; Warnings say who may not be able to read the message.
 	Reasons, Warnings []string
 
-	keys  []recipientKey
-	blind bool
+	keys []recipientKey
 }
 
 // recipientKey is one certificate that a message is encrypted to. A group has those of its members.
@@ -70,33 +73,54 @@ func (c *Choice) add(who mailaddr.Address, cert *x509.Certificate) {
 	}
 }
 
-// Choose makes the choices for one mail to these recipients, each with all certificates to encrypt to: one message, or one
+// addSelf adds the sender, who is no recipient of the envelope.
+func (c *Choice) addSelf(own recipientKey) {
+	c.ToSelf = true
+	c.Reasons = append(c.Reasons, fmt.Sprintf("encrypted to the sender %s too: %s", own.who, own.cert.Subject))
+	if !slices.ContainsFunc(c.keys, func(k recipientKey) bool { return k.cert.Equal(own.cert) }) {
+		c.keys = append(c.keys, own)
+	}
+}
+
+// choose makes the choices for one mail to these recipients, each with all certificates to encrypt to: one message, or one
 // for each kind of key. Cipher, key management (RSA PKCS #1 v1.5; ECDH with stdDH-sha256kdf and a wrap of the cipher's
 // strength) and their reasons follow from the policy and from what each recipient announces; who announces nothing is taken
-// to read AES-CBC and no AEAD cipher (RFC 8551 section 2.7.1).
-func (p *AlgorithmPolicy) Choose(recipients []mailaddr.Address, certs [][]*x509.Certificate) []Choice {
+// to read AES-CBC and no AEAD cipher (RFC 8551 section 2.7.1). The sender's own certificates, if any, go into the message
+// with their kind of key, else into the first: they make no message of their own.
+func (p *AlgorithmPolicy) choose(recipients []mailaddr.Address, certs [][]*x509.Certificate, self []recipientKey) []Choice {
 	together := Choice{}
 	kinds := [2]Choice{}
 	for i, list := range certs {
 		for _, cert := range list {
 			together.add(recipients[i], cert)
-			kind := 0
-			if !isRSA(cert) {
-				kind = 1
-			}
-			kinds[kind].add(recipients[i], cert)
+			kinds[kindOf(cert)].add(recipients[i], cert)
 		}
 	}
-	mixed := len(kinds[0].keys) > 0 && len(kinds[1].keys) > 0
-	groups := []Choice{together}
-	if mixed && p.Split {
-		groups = kinds[:]
+	messages := []Choice{together}
+	divided := p.Split && len(kinds[0].keys) > 0 && len(kinds[1].keys) > 0
+	if divided {
+		messages = kinds[:]
 	}
-	for i := range groups {
-		p.cipher(&groups[i])
-		groups[i].keyManagement(mixed, p.Split)
+	for _, own := range self {
+		to := 0
+		if divided {
+			to = kindOf(own.cert)
+		}
+		messages[to].addSelf(own)
 	}
-	return groups
+	for i := range messages {
+		p.cipher(&messages[i])
+		messages[i].keyManagement(divided)
+	}
+	return messages
+}
+
+// kindOf is 0 for RSA keys and 1 for those on elliptic curves.
+func kindOf(c *x509.Certificate) int {
+	if isRSA(c) {
+		return 0
+	}
+	return 1
 }
 
 func isRSA(c *x509.Certificate) bool { _, ok := c.PublicKey.(*rsa.PublicKey); return ok }
@@ -168,19 +192,23 @@ func (c *Choice) warn(format string, who []string) {
 	c.Warnings = append(c.Warnings, fmt.Sprintf(format, few(who)))
 }
 
-// keyManagement explains how the content key gets to the recipients.
-func (c *Choice) keyManagement(mixed, split bool) {
-	if slices.ContainsFunc(c.certificates(), isRSA) {
+// keyManagement says and explains how the content key gets to the recipients.
+func (c *Choice) keyManagement(divided bool) {
+	rsa, ec := slices.ContainsFunc(c.certificates(), isRSA), slices.ContainsFunc(c.certificates(), isEC)
+	if rsa {
+		c.KeyManagement = append(c.KeyManagement, "RSA PKCS #1 v1.5")
 		c.Reasons = append(c.Reasons, "RSA PKCS #1 v1.5 for RSA keys: every program reads it")
 	}
-	if slices.ContainsFunc(c.certificates(), isEC) {
-		c.Reasons = append(c.Reasons, fmt.Sprintf("ECDH with stdDH-sha256kdf and AES-%d key wrap for elliptic curve keys", 8*c.Cipher.KeySize()))
+	if ec {
+		wrap := fmt.Sprintf("ECDH with stdDH-sha256kdf and AES-%d key wrap", 8*c.Cipher.KeySize())
+		c.KeyManagement = append(c.KeyManagement, wrap)
+		c.Reasons = append(c.Reasons, wrap+" for elliptic curve keys")
 	}
 	switch {
-	case mixed && split:
+	case divided:
 		c.Reasons = append(c.Reasons, "a message of its own for each kind of key: the policy says so")
-	case mixed:
-		c.Warnings = append(c.Warnings, "recipients with RSA and with elliptic curve keys share one message, which some older programs cannot read")
+	case rsa && ec:
+		c.Warnings = append(c.Warnings, "RSA and elliptic curve keys share one message, which some older programs cannot read")
 	}
 }
 
@@ -193,20 +221,22 @@ func few(who []string) string {
 	return strings.Join(who, ", ")
 }
 
-// plan says which messages a mail becomes: those for To and Cc, then one for each Bcc recipient.
-func (o *EncryptOptions) plan(who *receivers, certs [][]*x509.Certificate) (messages []Choice) {
+// plan says which messages a mail becomes: those for To and Cc, then one for each Bcc recipient. The sender can read those
+// for To and Cc; when there are none, those of the Bcc recipients.
+func (o *EncryptOptions) plan(who *receivers, certs [][]*x509.Certificate, self []recipientKey) (messages []Choice) {
 	policy := AlgorithmPolicy{}
 	if o.Algorithms != nil {
 		policy = *o.Algorithms
 	}
 	n := len(who.main)
 	if n > 0 {
-		messages = policy.Choose(who.main, certs[:n])
+		messages = policy.choose(who.main, certs[:n], self)
+		self = nil
 	}
 	policy.Split = false // one copy for one Bcc recipient
 	for i, to := range who.blind {
-		one := policy.Choose([]mailaddr.Address{to}, certs[n+i:n+i+1])
-		one[0].blind = true
+		one := policy.choose([]mailaddr.Address{to}, certs[n+i:n+i+1], self)
+		one[0].Blind = true
 		messages = append(messages, one...)
 	}
 	if o.Algorithms == nil {
@@ -215,4 +245,23 @@ func (o *EncryptOptions) plan(who *receivers, certs [][]*x509.Certificate) (mess
 		}
 	}
 	return messages
+}
+
+// ownKeys are the sender's, whom the From field names.
+func (o *EncryptOptions) ownKeys(h header) (self []recipientKey, err error) {
+	if o.ToSelf == nil {
+		return nil, nil
+	}
+	from := readFrom(h).list()
+	certs, err := o.ToSelf(from)
+	if err != nil {
+		return nil, err
+	}
+	if len(certs) == 0 || len(from) == 0 {
+		return nil, ErrNoOwnCertificate
+	}
+	for _, c := range certs {
+		self = append(self, recipientKey{from[0], c})
+	}
+	return self, nil
 }

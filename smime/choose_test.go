@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
+	"errors"
 	"io"
 	"strings"
 	"testing"
@@ -75,7 +76,7 @@ func TestChoose(t *testing.T) {
 			who = append(who, mailaddr.Address("p"+string(rune('0'+i))+"@corp.example"))
 			lists = append(lists, []*x509.Certificate{c})
 		}
-		got := tc.policy.Choose(who, lists)
+		got := tc.policy.choose(who, lists, nil)
 		if len(got) != len(tc.ciphers) {
 			t.Errorf("%s: %d messages, want %d", tc.name, len(got), len(tc.ciphers))
 			continue
@@ -132,6 +133,58 @@ func TestEncryptDivided(t *testing.T) {
 		text, how, err := decryptString(t, copies[name].String(), everybody.identities(reader))
 		if err != nil || !strings.HasSuffix(text, "hello\r\n") || how.Cipher != cms.AES256CBC {
 			t.Errorf("%s: %q, %v", name, text, err)
+		}
+	}
+}
+
+// The sender reads the message for To and Cc, and that of a Bcc recipient only when there is no other; it is for nobody else.
+func TestEncryptToSelf(t *testing.T) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	own, err := crowdAuthority().Leaf(testca.Options{Addresses: []string{"eve@corp.example"}, Key: key, KeyUsage: x509.KeyUsageKeyAgreement})
+	if err != nil {
+		t.Fatal(err)
+	}
+	self := []cms.Identity{{Certificate: own.Certificate, Key: key}}
+	for _, tc := range []struct {
+		header   string
+		split    bool
+		readable []bool // of each copy, by the sender
+		warnings int
+	}{
+		{"To: alice@corp.example\nBcc: bob@corp.example\n", false, []bool{true, false}, 1},
+		{"To: alice@corp.example\n", true, []bool{true}, 1},
+		{"Bcc: bob@corp.example, carol@corp.example\n", false, []bool{true, true}, 1},
+	} {
+		var written []*strings.Builder
+		place := func() (io.Writer, error) {
+			written = append(written, &strings.Builder{})
+			return written[len(written)-1], nil
+		}
+		out := Outputs{
+			Main:  func([]mailaddr.Address) (io.Writer, error) { return place() },
+			Blind: func(mailaddr.Address) (io.Writer, error) { return place() },
+		}
+		opts := &EncryptOptions{Recipients: crowd(), Algorithms: &AlgorithmPolicy{Split: tc.split}, ToSelf: func(from []mailaddr.Address) ([]*x509.Certificate, error) {
+			if len(from) != 1 || from[0] != "eve@corp.example" {
+				return nil, nil
+			}
+			return []*x509.Certificate{own.Certificate}, nil
+		}}
+		result, err := Encrypt(t.Context(), strings.NewReader("From: eve@corp.example\n"+tc.header+"\nhello\n"), out, opts)
+		if err != nil || len(written) != len(tc.readable) {
+			t.Fatalf("%q: %d copies, %v", tc.header, len(written), err)
+		}
+		for i, w := range written {
+			_, _, err := decryptString(t, w.String(), self)
+			if m := result.Messages[i]; (err == nil) != tc.readable[i] || m.ToSelf != tc.readable[i] || len(m.Recipients) != 1 || m.ToSelf && len(m.Warnings) != tc.warnings {
+				t.Errorf("%q, copy %d: %v, %+v", tc.header, i, err, m)
+			}
+		}
+		if _, err := Encrypt(t.Context(), strings.NewReader("From: mallory@corp.example\n"+tc.header+"\nhello\n"), out, opts); !errors.Is(err, ErrNoOwnCertificate) {
+			t.Errorf("%q, somebody else's: %v", tc.header, err)
 		}
 	}
 }

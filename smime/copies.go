@@ -89,7 +89,7 @@ func (o Outputs) open(messages []Choice) (all []io.Writer, err error) {
 	for _, m := range messages {
 		var w io.Writer
 		switch {
-		case m.blind:
+		case m.Blind:
 			w, err = o.Blind(m.Recipients[0])
 		case o.Main == nil:
 			err = errors.New("no output given for it")
@@ -106,7 +106,7 @@ func (o Outputs) open(messages []Choice) (all []io.Writer, err error) {
 
 // name says whose copy this is.
 func (c *Choice) name() string {
-	if c.blind {
+	if c.Blind {
 		return string(c.Recipients[0])
 	}
 	return "To and Cc"

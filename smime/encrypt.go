@@ -45,6 +45,9 @@ type EncryptOptions struct {
 	// Sign, when not nil, signs the mail before it is encrypted (RFC 8551 section 3.7). The signature is made once for all
 	// copies and is hidden in them.
 	Sign *SignOptions
+	// ToSelf, when not nil, returns the sender's own certificates by the From addresses of the mail: one, or none when they
+	// cannot be told. The sender can then read the messages for To and Cc too; when there are none, those for Bcc.
+	ToSelf func(from []mailaddr.Address) ([]*x509.Certificate, error)
 	// ProtectHeaders puts the header fields of the mail inside and hides the subject outside (RFC 9788, policy
 	// hcp_baseline). Programs that do not know this show "[...]" as the subject.
 	ProtectHeaders bool
@@ -76,8 +79,8 @@ type Encrypted struct {
 // end of every line unless the transfer encoding is binary.
 //
 // Before the first byte is written the errors are: ErrHeader, ErrNoRecipients, ErrTooManyRecipients, ErrBcc,
-// ErrAlreadyEncrypted, a *RecipientsError, and those of the reader and the RecipientSource. What was written when a later
-// error occurs, of the reader or of an output, is no mail and must be thrown away.
+// ErrAlreadyEncrypted, ErrNoOwnCertificate, a *RecipientsError, and those of the reader and the RecipientSource. What was
+// written when a later error occurs, of the reader or of an output, is no mail and must be thrown away.
 func Encrypt(ctx context.Context, r io.Reader, out Outputs, opts *EncryptOptions) (*Encrypted, error) {
 	in := bufio.NewReaderSize(r, blockSize)
 	h, err := readMailHeader(in)
@@ -102,6 +105,10 @@ func Encrypt(ctx context.Context, r io.Reader, out Outputs, opts *EncryptOptions
 	if err != nil {
 		return nil, err
 	}
+	self, err := opts.ownKeys(h)
+	if err != nil {
+		return nil, err
+	}
 	var inside *signing
 	if opts.Sign != nil {
 		sign, err := opts.Sign.forMail(h)
@@ -112,7 +119,7 @@ func Encrypt(ctx context.Context, r io.Reader, out Outputs, opts *EncryptOptions
 			return nil, err
 		}
 	}
-	messages := opts.plan(who, certs)
+	messages := opts.plan(who, certs, self)
 	inner, outer, first := h.contentOrText(), h, []byte(nil)
 	if opts.ProtectHeaders {
 		if inner, first, err = h.payload(opts.LegacyDisplay); err != nil {

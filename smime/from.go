@@ -55,6 +55,14 @@ func readFrom(h header) author {
 // String is the address.
 func (a author) String() string { return string(a.address) }
 
+// list holds the address, or nothing.
+func (a author) list() []mailaddr.Address {
+	if a.address == "" {
+		return nil
+	}
+	return []mailaddr.Address{a.address}
+}
+
 // namedBy reports whether a certificate names the address.
 func (a author) namedBy(cert *x509.Certificate) bool {
 	return a.address != "" && slices.Contains(trust.CertificateAddresses(cert), a.address)

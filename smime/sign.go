@@ -62,13 +62,9 @@ func (o *SignOptions) forMail(h header) (*SignOptions, error) {
 	if o.Choose == nil {
 		return o, nil
 	}
-	var from []mailaddr.Address
-	if a := readFrom(h); a.address != "" {
-		from = append(from, a.address)
-	}
 	chosen := *o
 	var err error
-	chosen.Signer, err = o.Choose(from)
+	chosen.Signer, err = o.Choose(readFrom(h).list())
 	return &chosen, err
 }
 

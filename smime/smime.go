@@ -43,6 +43,8 @@ var (
 	ErrTooManyRecipients = errors.New("more than 1000 recipients")
 	// ErrBcc means that the mail has Bcc recipients and the caller has no place for their own copies.
 	ErrBcc = errors.New("the mail has Bcc recipients, who need copies of their own, and there is no place for these")
+	// ErrNoOwnCertificate means that the sender wants to read the mail and has no certificate for that.
+	ErrNoOwnCertificate = errors.New("no own certificate to encrypt to for the From address")
 	// ErrAlreadyEncrypted means that the mail is, or may be, an encrypted one already.
 	ErrAlreadyEncrypted = errors.New("the mail is already encrypted")
 	// ErrNotEncrypted means that the mail is not encrypted as a whole. The text says what it is.
