@@ -42,7 +42,7 @@ func TestTypes(t *testing.T) {
 		"Accepted": reflect.TypeFor[Accepted](), "Progress": reflect.TypeFor[Progress](), "Report": reflect.TypeFor[Report](),
 		"Result": reflect.TypeFor[Result](), "CertificateDetails": reflect.TypeFor[CertificateDetails](),
 		"Candidates": reflect.TypeFor[Candidates](), "Entries": reflect.TypeFor[Entries](),
-		"Identities": reflect.TypeFor[Identities](), "ImportRequest": reflect.TypeFor[ImportRequest](),
+		"Choice": reflect.TypeFor[Choice](), "Identities": reflect.TypeFor[Identities](), "ImportRequest": reflect.TypeFor[ImportRequest](),
 		"Imported": reflect.TypeFor[Imported](), "UnlockRequest": reflect.TypeFor[unlockRequest](),
 		"KeyringStatus": reflect.TypeFor[KeyringStatus](), "CheckReport": reflect.TypeFor[CheckReport](),
 	} {
@@ -103,9 +103,12 @@ func TestUntrustedServer(t *testing.T) {
 		for _, daemon := range []func() (uint32, bool){func() (uint32, bool) { return own + 777, true }, func() (uint32, bool) { return uid, false }} {
 			c := &Client{Socket: path, peerUID: func(*net.UnixConn) (uint32, error) { return uid, nil }, daemonUID: daemon}
 			for name, ask := range map[string]func() error{
-				"status":  func() error { _, err := c.Status(t.Context()); return err },
-				"encrypt": func() error { return c.Encrypt(t.Context(), strings.NewReader("secret"), io.Discard, EncryptOptions{}) },
-				"unlock":  func() error { _, err := c.Unlock(t.Context(), "secret", 0); return err },
+				"status": func() error { _, err := c.Status(t.Context()); return err },
+				"encrypt": func() error {
+					_, err := c.Encrypt(t.Context(), strings.NewReader("secret"), io.Discard, EncryptOptions{})
+					return err
+				},
+				"unlock": func() error { _, err := c.Unlock(t.Context(), "secret", 0); return err },
 			} {
 				if err := ask(); !errors.Is(err, ErrUntrustedServer) {
 					t.Errorf("%s: %v", name, err)
@@ -159,7 +162,7 @@ func TestNotRunning(t *testing.T) {
 	}
 	l.(*net.UnixListener).SetUnlinkOnClose(false)
 	_ = l.Close()
-	if err := c.Encrypt(t.Context(), strings.NewReader("x"), io.Discard, EncryptOptions{}); !errors.Is(err, ErrNotRunning) {
+	if _, err := c.Encrypt(t.Context(), strings.NewReader("x"), io.Discard, EncryptOptions{}); !errors.Is(err, ErrNotRunning) {
 		t.Errorf("dead socket: %v", err)
 	}
 }
@@ -241,7 +244,7 @@ func TestStrangeAnswers(t *testing.T) {
 		if _, err := c.WatchSync(t.Context(), nil); !errors.Is(err, ErrAnswer) {
 			t.Errorf("%s: watch: %v", name, err)
 		}
-		if err := c.Encrypt(t.Context(), strings.NewReader("x"), io.Discard, EncryptOptions{}); !errors.Is(err, ErrAnswer) {
+		if _, err := c.Encrypt(t.Context(), strings.NewReader("x"), io.Discard, EncryptOptions{}); !errors.Is(err, ErrAnswer) {
 			t.Errorf("%s: encrypt: %v", name, err)
 		}
 	}
@@ -261,7 +264,7 @@ func TestCutAnswers(t *testing.T) {
 	two := "--b\r\nContent-Type: message/rfc822\r\nGalsyncd-Recipients: a@x,\r\n b@x\r\n\r\nHELLO\r\n--b\r\nContent-Type: message/rfc822\r\nGalsyncd-Recipients: c@x\r\n\r\nhello\r\n--b--\r\n"
 	for n := range len(two) + 1 {
 		c := fakeDaemon(t, cut("multipart/mixed; boundary=b", two[:n]))
-		err := c.EncryptCopies(t.Context(), strings.NewReader("x"), EncryptOptions{}, func(m Copy) error {
+		_, err := c.EncryptCopies(t.Context(), strings.NewReader("x"), EncryptOptions{}, func(m Copy) error {
 			_, err := io.Copy(io.Discard, m.Message)
 			return err
 		})
@@ -270,7 +273,7 @@ func TestCutAnswers(t *testing.T) {
 		}
 	}
 	c := fakeDaemon(t, cut("message/rfc822", "HELLO"))
-	if err := c.Encrypt(t.Context(), strings.NewReader("hello"), io.Discard, EncryptOptions{}); !errors.Is(err, io.ErrUnexpectedEOF) {
+	if _, err := c.Encrypt(t.Context(), strings.NewReader("hello"), io.Discard, EncryptOptions{}); !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("encrypt: %v", err)
 	}
 	if _, err := c.Decrypt(t.Context(), strings.NewReader("hello"), io.Discard); !errors.Is(err, io.ErrUnexpectedEOF) {
@@ -294,7 +297,7 @@ func TestAnswerBeforeMail(t *testing.T) {
 		_, _ = io.WriteString(w, "HEL")
 	})
 	mail, _ := io.Pipe() // never comes
-	if err := c.Encrypt(t.Context(), mail, io.Discard, EncryptOptions{}); err == nil {
+	if _, err := c.Encrypt(t.Context(), mail, io.Discard, EncryptOptions{}); err == nil {
 		t.Error("accepted")
 	}
 }
@@ -310,7 +313,7 @@ func TestBrokenMail(t *testing.T) {
 		}
 	})
 	mail := io.MultiReader(strings.NewReader(strings.Repeat("x", 100_000)), errorReader{})
-	if err := c.Encrypt(t.Context(), mail, io.Discard, EncryptOptions{}); !errors.Is(err, errMail) {
+	if _, err := c.Encrypt(t.Context(), mail, io.Discard, EncryptOptions{}); !errors.Is(err, errMail) {
 		t.Errorf("%v", err)
 	}
 	if complete.Load() {
@@ -370,7 +373,7 @@ func FuzzCopies(f *testing.F) {
 	f.Add([]byte("--b\r\nContent-Type: message/rfc822\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n=\r\n--b"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		n := 0
-		err := readCopies(bytes.NewReader(data), "b", func(m Copy) error {
+		_, err := readCopies(bytes.NewReader(data), "b", func(m Copy) error {
 			n++
 			if len(m.Recipients) == 0 {
 				t.Error("a copy for nobody")

@@ -28,6 +28,10 @@ type EncryptOptions struct {
 	// ProtectHeaders puts the header inside and hides the subject outside (RFC 9788): programs that do not know this show
 	// "[...]" as the subject.
 	ProtectHeaders bool
+	// ToSelf lets the sender read the mail too, with the own key for the From address; only the user's own daemon can.
+	ToSelf bool
+	// Explain asks for the look-up that chose the certificates; see EncryptCopies.
+	Explain bool
 }
 
 // SignOptions are wishes for a signature; the zero value has none.
@@ -46,6 +50,8 @@ type Copy struct {
 	Recipients []string
 	// Blind marks the copy of a Bcc recipient.
 	Blind bool
+	// Choice says how the copy is encrypted; nil when the daemon did not say.
+	Choice *Choice
 	// Message is the encrypted mail; valid until the function that was given it returns.
 	Message io.Reader
 }
@@ -62,13 +68,14 @@ type Decrypted struct {
 	Verdict      string
 }
 
-// Encrypt reads a mail (message/rfc822) and writes it encrypted to all of its recipients. An *Error with CodeRecipientUnknown
-// or CodeRecipientsUnusable names those that cannot be encrypted to; a mail with Bcc recipients is CodeBccNeedsMultipart:
-// use EncryptCopies.
+// Encrypt reads a mail (message/rfc822) and writes it encrypted to all of its recipients, and returns how. An *Error with
+// CodeRecipientUnknown or CodeRecipientsUnusable names those that cannot be encrypted to; a mail with Bcc recipients is
+// CodeBccNeedsMultipart, one that becomes two by the daemon's policy CodeSplitNeedsMultipart: use EncryptCopies. The Choice
+// is nil when the daemon did not say.
 //
 // Nothing is written when the daemon refuses. After any other error what was written is not a mail and must be thrown
 // away. Message may still be read for a moment after an error.
-func (c *Client) Encrypt(ctx context.Context, message io.Reader, w io.Writer, options EncryptOptions) error {
+func (c *Client) Encrypt(ctx context.Context, message io.Reader, w io.Writer, options EncryptOptions) (*Choice, error) {
 	mail := &source{r: message, size: options.Size}
 	defer mail.stop()
 	answer, err := c.postMail(ctx, "/v1/encrypt", "message/rfc822", mail, options.query())
@@ -76,25 +83,30 @@ func (c *Client) Encrypt(ctx context.Context, message io.Reader, w io.Writer, op
 		err = copyMail(w, answer)
 	}
 	if err = mail.verdict(ctx, err); err != nil {
-		return fmt.Errorf("encrypt: %w", err)
+		return nil, fmt.Errorf("encrypt: %w", err)
 	}
-	return nil
+	return headerJSON[Choice](answer.Header.Get("Galsyncd-Choice")), nil
 }
 
-// EncryptCopies is Encrypt for mails that may have Bcc recipients: each calls for the copy of the To and Cc recipients
-// first, then for that of each Bcc recipient. Only when EncryptCopies returns nil are the copies complete. An error of
-// each ends it and is returned.
-func (c *Client) EncryptCopies(ctx context.Context, message io.Reader, options EncryptOptions, each func(Copy) error) error {
+// EncryptCopies is Encrypt for mails that may become several: each calls for the copy of the To and Cc recipients first (for
+// one for each kind of key, when that is the daemon's policy), then for that of each Bcc recipient. Only when EncryptCopies
+// returns nil are the copies complete. An error of each ends it and is returned. With Explain the Result is the look-up that
+// chose the certificates; else it is nil.
+func (c *Client) EncryptCopies(ctx context.Context, message io.Reader, options EncryptOptions, each func(Copy) error) (*Result, error) {
 	mail := &source{r: message, size: options.Size}
 	defer mail.stop()
+	var explanation *Result
 	answer, err := c.postMail(ctx, "/v1/encrypt", "multipart/mixed", mail, options.query())
 	if err == nil {
-		err = readAnswer(answer, each)
+		explanation, err = readAnswer(answer, each)
+	}
+	if err == nil && options.Explain && explanation == nil {
+		err = fmt.Errorf("%w: it explains nothing", ErrAnswer)
 	}
 	if err = mail.verdict(ctx, err); err != nil {
-		return fmt.Errorf("encrypt: %w", err)
+		return nil, fmt.Errorf("encrypt: %w", err)
 	}
-	return nil
+	return explanation, nil
 }
 
 // Decrypt reads an encrypted mail and writes its plaintext. The daemon sends the first byte only after it checked the
@@ -111,14 +123,14 @@ func (c *Client) Decrypt(ctx context.Context, message io.Reader, w io.Writer) (*
 	}
 	return &Decrypted{
 		Protection: answer.Header.Get("Galsyncd-Protection"), Cipher: answer.Header.Get("Galsyncd-Cipher"),
-		Verdict: answer.Header.Get("Galsyncd-Verdict"), Verification: findings(answer.Header.Get("Galsyncd-Findings")),
+		Verdict: answer.Header.Get("Galsyncd-Verdict"), Verification: headerJSON[Verification](answer.Header.Get("Galsyncd-Findings")),
 	}, nil
 }
 
-// findings reads the findings of a header; nil when there are none.
-func findings(text string) *Verification {
-	js, err := base64.RawURLEncoding.DecodeString(text)
-	v := &Verification{}
+// headerJSON reads a value of a header field; nil when there is none. A folded value has spaces.
+func headerJSON[T any](text string) *T {
+	js, err := base64.RawURLEncoding.DecodeString(strings.ReplaceAll(text, " ", ""))
+	v := new(T)
 	if err != nil || text == "" || json.Unmarshal(js, v) != nil {
 		return nil
 	}
@@ -173,6 +185,12 @@ func (o EncryptOptions) query() url.Values {
 	if o.ProtectHeaders {
 		query.Set("protect-headers", "1")
 	}
+	if o.ToSelf {
+		query.Set("to-self", "1")
+	}
+	if o.Explain {
+		query.Set("explain", "1")
+	}
 	return query
 }
 
@@ -193,17 +211,17 @@ func copyMail(w io.Writer, answer *http.Response) error {
 	return err
 }
 
-func readAnswer(answer *http.Response, each func(Copy) error) error {
+func readAnswer(answer *http.Response, each func(Copy) error) (*Result, error) {
 	defer func() { _ = answer.Body.Close() }()
 	kind, params, err := mime.ParseMediaType(answer.Header.Get("Content-Type"))
 	if err != nil || kind != "multipart/mixed" || params["boundary"] == "" {
-		return fmt.Errorf("%w: it is not multipart/mixed", ErrAnswer)
+		return nil, fmt.Errorf("%w: it is not multipart/mixed", ErrAnswer)
 	}
 	return readCopies(answer.Body, params["boundary"], each)
 }
 
-// readCopies reads a multipart body (RFC 2046 section 5.1) to its proper end.
-func readCopies(r io.Reader, boundary string, each func(Copy) error) error {
+// readCopies reads a multipart body (RFC 2046 section 5.1) to its proper end: the copies and what may follow them.
+func readCopies(r io.Reader, boundary string, each func(Copy) error) (explanation *Result, err error) {
 	parts := multipart.NewReader(r, boundary)
 	for n := 0; ; n++ {
 		part, err := parts.NextRawPart()
@@ -211,16 +229,24 @@ func readCopies(r io.Reader, boundary string, each func(Copy) error) error {
 			// The end of the multipart is not the end of the answer, which alone proves that the daemon had no second
 			// thoughts.
 			_, err = io.Copy(io.Discard, io.LimitReader(r, maxProblem))
-			return err
+			return explanation, err
 		}
 		if err == io.EOF {
-			return io.ErrUnexpectedEOF
+			return nil, io.ErrUnexpectedEOF
 		}
 		if err != nil {
-			return err
+			return nil, err
+		}
+		if kind, _, err := mime.ParseMediaType(part.Header.Get("Content-Type")); n > 0 && err == nil && kind == "application/json" {
+			explanation = &Result{}
+			err = json.NewDecoder(io.LimitReader(part, maxAnswer)).Decode(explanation)
+			if err != nil {
+				return nil, fmt.Errorf("%w: the explanation is not JSON", ErrAnswer)
+			}
+			continue
 		}
 		if err := readCopy(part, each); err != nil {
-			return err
+			return nil, err
 		}
 	}
 }
@@ -238,7 +264,11 @@ func readCopy(part *multipart.Part, each func(Copy) error) error {
 	if len(recipients) == 0 {
 		return fmt.Errorf("%w: a copy is for nobody", ErrAnswer)
 	}
-	if err := each(Copy{Recipients: recipients, Blind: part.Header.Get("Galsyncd-Blind") == "1", Message: part}); err != nil {
+	made := Copy{
+		Recipients: recipients, Blind: part.Header.Get("Galsyncd-Blind") == "1", Message: part,
+		Choice: headerJSON[Choice](part.Header.Get("Galsyncd-Choice")),
+	}
+	if err := each(made); err != nil {
 		return err
 	}
 	_, err := io.Copy(io.Discard, part)

@@ -223,12 +223,12 @@ func TestMail(t *testing.T) {
 	big := strings.Repeat("lorem ipsum ", 500_000)
 	for _, size := range []int64{0, int64(len(big))} {
 		var out bytes.Buffer
-		if err := c.Encrypt(ctx, strings.NewReader(big), &out, client.EncryptOptions{To: []string{"bob@example.com"}, Size: size}); err != nil || out.String() != "0"+big {
+		if _, err := c.Encrypt(ctx, strings.NewReader(big), &out, client.EncryptOptions{To: []string{"bob@example.com"}, Size: size}); err != nil || out.String() != "0"+big {
 			t.Errorf("encrypt: %d bytes, %v", out.Len(), err)
 		}
 	}
 	var copies []string
-	err := c.EncryptCopies(ctx, strings.NewReader(big), client.EncryptOptions{}, func(m client.Copy) error {
+	_, err := c.EncryptCopies(ctx, strings.NewReader(big), client.EncryptOptions{}, func(m client.Copy) error {
 		data, err := io.ReadAll(m.Message)
 		copies = append(copies, fmt.Sprint(m.Recipients, string(data[:6]), len(data)))
 		return err
@@ -238,17 +238,17 @@ func TestMail(t *testing.T) {
 	}
 	var refusal *client.Error
 	var out bytes.Buffer
-	if err := c.Encrypt(ctx, strings.NewReader(big), &out, client.EncryptOptions{}); !errors.As(err, &refusal) || refusal.Code != client.CodeBccNeedsMultipart || out.Len() != 0 {
+	if _, err := c.Encrypt(ctx, strings.NewReader(big), &out, client.EncryptOptions{}); !errors.As(err, &refusal) || refusal.Code != client.CodeBccNeedsMultipart || out.Len() != 0 {
 		t.Errorf("bcc: %v, %d bytes", err, out.Len())
 	}
-	if err := c.Encrypt(ctx, strings.NewReader("to: carol\n"+big), &out, client.EncryptOptions{}); !errors.As(err, &refusal) || refusal.Code != client.CodeRecipientsUnusable || refusal.Recipients[0].State != "expired" {
+	if _, err := c.Encrypt(ctx, strings.NewReader("to: carol\n"+big), &out, client.EncryptOptions{}); !errors.As(err, &refusal) || refusal.Code != client.CodeRecipientsUnusable || refusal.Recipients[0].State != "expired" {
 		t.Errorf("carol: %v", err)
 	}
-	if err := c.Encrypt(ctx, io.LimitReader(zeros{}, 200_000_000), io.Discard, client.EncryptOptions{Size: 200_000_000}); !errors.As(err, &refusal) || refusal.Code != client.CodeMessageTooLarge {
+	if _, err := c.Encrypt(ctx, io.LimitReader(zeros{}, 200_000_000), io.Discard, client.EncryptOptions{Size: 200_000_000}); !errors.As(err, &refusal) || refusal.Code != client.CodeMessageTooLarge {
 		t.Errorf("large: %v", err)
 	}
 	enough := errors.New("enough")
-	if err := c.EncryptCopies(ctx, strings.NewReader(big), client.EncryptOptions{}, func(client.Copy) error { return enough }); !errors.Is(err, enough) {
+	if _, err := c.EncryptCopies(ctx, strings.NewReader(big), client.EncryptOptions{}, func(client.Copy) error { return enough }); !errors.Is(err, enough) {
 		t.Errorf("each: %v", err)
 	}
 	info, err := c.Decrypt(ctx, strings.NewReader("0"+big), &out)
@@ -298,7 +298,7 @@ func ExampleClient_Encrypt() {
 	var c client.Client
 	mail := strings.NewReader("From: alice@example.com\r\nTo: bob@example.com\r\n\r\nhello\r\n")
 	var encrypted bytes.Buffer
-	err := c.Encrypt(context.Background(), mail, &encrypted, client.EncryptOptions{})
+	_, err := c.Encrypt(context.Background(), mail, &encrypted, client.EncryptOptions{})
 	var refusal *client.Error
 	if errors.As(err, &refusal) {
 		for _, r := range refusal.Recipients {
@@ -310,7 +310,7 @@ func ExampleClient_Encrypt() {
 func ExampleClient_EncryptCopies() {
 	var c client.Client
 	mail := strings.NewReader("From: alice@example.com\r\nTo: bob@example.com\r\nBcc: carol@example.com\r\n\r\nhello\r\n")
-	err := c.EncryptCopies(context.Background(), mail, client.EncryptOptions{}, func(m client.Copy) error {
+	_, err := c.EncryptCopies(context.Background(), mail, client.EncryptOptions{}, func(m client.Copy) error {
 		fmt.Println("for", m.Recipients)
 		_, err := io.Copy(io.Discard, m.Message)
 		return err

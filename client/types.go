@@ -365,6 +365,21 @@ type FileCheck struct {
 	Hint   string `json:"hint,omitempty"`
 }
 
+// Choice says how one copy of a mail is encrypted, and why so.
+type Choice struct {
+	// Cipher is the content-encryption algorithm, for example "AES-256-CBC"; Protection what it promises: "malleable" or
+	// "authenticated".
+	Cipher     string `json:"cipher"`
+	Protection string `json:"protection"`
+	// KeyManagement is how the content key gets to the recipients, one for each kind of key.
+	KeyManagement []string `json:"keyManagement"`
+	// ToSelf reports that the sender can read the copy too.
+	ToSelf bool `json:"toSelf"`
+	// Reasons explain the choice; Warnings say who may not be able to read the copy.
+	Reasons  []string `json:"reasons"`
+	Warnings []string `json:"warnings,omitempty"`
+}
+
 // Verification is what is known about the signatures of a mail.
 type Verification struct {
 	// Verdict is "valid", "invalid", "untrusted", "valid-but-other-address", "expired-then", "unsigned" or "partial".

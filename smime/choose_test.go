@@ -120,10 +120,8 @@ func TestEncryptDivided(t *testing.T) {
 		copies[name] = b
 		return b, nil
 	}
-	out := Outputs{
-		Main:  func(to []mailaddr.Address) (io.Writer, error) { return place(to...) },
-		Blind: func(to mailaddr.Address) (io.Writer, error) { return place(to) },
-	}
+	each := func(m *Choice) (io.Writer, error) { return place(m.Recipients...) }
+	out := Outputs{Main: each, Blind: each}
 	const mail = "To: alice@corp.example, eve@corp.example, bob@corp.example\nBcc: carol@corp.example\n\nhello\n"
 	result, err := Encrypt(t.Context(), strings.NewReader(mail), out, &EncryptOptions{Recipients: everybody, Algorithms: &AlgorithmPolicy{Split: true}})
 	if err != nil || len(result.Messages) != 3 || len(copies) != 3 {
@@ -159,14 +157,11 @@ func TestEncryptToSelf(t *testing.T) {
 		{"Bcc: bob@corp.example, carol@corp.example\n", false, []bool{true, true}, 1},
 	} {
 		var written []*strings.Builder
-		place := func() (io.Writer, error) {
+		place := func(*Choice) (io.Writer, error) {
 			written = append(written, &strings.Builder{})
 			return written[len(written)-1], nil
 		}
-		out := Outputs{
-			Main:  func([]mailaddr.Address) (io.Writer, error) { return place() },
-			Blind: func(mailaddr.Address) (io.Writer, error) { return place() },
-		}
+		out := Outputs{Main: place, Blind: place}
 		opts := &EncryptOptions{Recipients: crowd(), Algorithms: &AlgorithmPolicy{Split: tc.split}, ToSelf: func(from []mailaddr.Address) ([]*x509.Certificate, error) {
 			if len(from) != 1 || from[0] != "eve@corp.example" {
 				return nil, nil

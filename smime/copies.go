@@ -86,15 +86,16 @@ func makeCopies(out Outputs, messages []Choice, h header, opts *EncryptOptions) 
 
 // open asks for the places of all copies, in their order.
 func (o Outputs) open(messages []Choice) (all []io.Writer, err error) {
-	for _, m := range messages {
+	for i := range messages {
+		m := &messages[i]
 		var w io.Writer
 		switch {
 		case m.Blind:
-			w, err = o.Blind(m.Recipients[0])
+			w, err = o.Blind(m)
 		case o.Main == nil:
 			err = errors.New("no output given for it")
 		default:
-			w, err = o.Main(m.Recipients)
+			w, err = o.Main(m)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("open the copy for %s: %w", m.name(), err)

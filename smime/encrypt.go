@@ -17,18 +17,17 @@ import (
 
 // Outputs are the places that Encrypt writes to. It closes none of them.
 type Outputs struct {
-	// Main returns the place for the copy for all recipients but those of Bcc, who are the recipients for its envelope. It
-	// is called once, after everything was checked and before the first byte is written; not at all when there are none, and
-	// once for each kind of key when AlgorithmPolicy.Split divides them.
-	Main func(recipients []mailaddr.Address) (io.Writer, error)
-	// Blind returns the place for the own copy of one Bcc recipient. Nil means that there is none: a mail with Bcc
+	// Main returns the place for a message to recipients of To and Cc; usually there is one, and one for each kind of key when
+	// AlgorithmPolicy.Split divides them. It is called after everything was checked and before the first byte is written.
+	Main func(*Choice) (io.Writer, error)
+	// Blind returns the place for the own message of one Bcc recipient. Nil means that there is none: a mail with Bcc
 	// recipients is then refused with ErrBcc. It is called after Main, once for each recipient.
-	Blind func(recipient mailaddr.Address) (io.Writer, error)
+	Blind func(*Choice) (io.Writer, error)
 }
 
 // To returns a function for Outputs.Main that always gives w.
-func To(w io.Writer) func([]mailaddr.Address) (io.Writer, error) {
-	return func([]mailaddr.Address) (io.Writer, error) { return w, nil }
+func To(w io.Writer) func(*Choice) (io.Writer, error) {
+	return func(*Choice) (io.Writer, error) { return w, nil }
 }
 
 // EncryptOptions say for whom and how.

@@ -308,7 +308,7 @@ func TestEncryptFailures(t *testing.T) {
 	}
 	var out bytes.Buffer
 	_, err = Encrypt(t.Context(), strings.NewReader("To: alice@corp.example\nBcc: bob@corp.example\n\nx"),
-		Outputs{Main: To(&out), Blind: func(mailaddr.Address) (io.Writer, error) { return nil, boom }}, opts)
+		Outputs{Main: To(&out), Blind: func(*Choice) (io.Writer, error) { return nil, boom }}, opts)
 	if !errors.Is(err, boom) || out.Len() > 0 {
 		t.Errorf("place for the copy that fails: %v, wrote %d bytes", err, out.Len())
 	}

@@ -81,9 +81,10 @@ var crowd = sync.OnceValue(func() people {
 // blind collects the copies of Bcc recipients.
 type blind map[mailaddr.Address]*bytes.Buffer
 
-func (b blind) open(a mailaddr.Address) (io.Writer, error) {
-	b[a] = &bytes.Buffer{}
-	return b[a], nil
+func (b blind) open(m *Choice) (io.Writer, error) {
+	w := &bytes.Buffer{}
+	b[m.Recipients[0]] = w
+	return w, nil
 }
 
 // encryptString encrypts a mail among the crowd; lines of the text may end in LF.

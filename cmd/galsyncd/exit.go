@@ -110,7 +110,8 @@ func (a *app) obstacles(list []client.Obstacle) {
 
 // statuses of the refusals of the daemon.
 var statuses = map[string]int{
-	"bad-request": exitUsage, client.CodeBccNeedsMultipart: exitUsage, client.CodeBadMessage: exitData, client.CodeBadIdentity: exitData,
+	"bad-request": exitUsage, client.CodeBccNeedsMultipart: exitUsage, client.CodeSplitNeedsMultipart: exitUsage,
+	client.CodeNoOwnCertificate: exitRecipient, client.CodeBadMessage: exitData, client.CodeBadIdentity: exitData,
 	client.CodeNoRecipients: exitData, client.CodeNotEncrypted: exitData, client.CodeDecryptFailed: exitData, client.CodeMessageTooLarge: exitData,
 	"too-large": exitData, client.CodeRecipientUnknown: exitRecipient, client.CodeRecipientsUnusable: exitRecipient,
 	client.CodeNoRecipientKey: exitNotFound, client.CodeNoSigningKey: exitNotFound, client.CodeNotFound: exitNotFound, client.CodeKeyringLocked: exitLocked,

@@ -26,8 +26,11 @@ func (a *app) encrypt() *cobra.Command {
 			"the exit status is then 67. IN and OUT are files; - or nothing is standard input and output.\n\n" +
 			"The copy in OUT is for To and Cc. Each Bcc recipient needs a copy of his own, so that nobody sees him in the\n" +
 			"others: with --bcc-dir it is written there as ADDRESS.eml; without, a mail with Bcc is refused. A mail with\n" +
-			"nobody in To and Cc has no copy in OUT. With --to the\n" +
-			"Bcc header is dropped.",
+			"nobody in To and Cc has no copy in OUT. With --to the Bcc header is dropped. Where the daemon's policy is\n" +
+			"encryption.mixed = \"split\", recipients with elliptic curve keys get their copies there too, when others in To and\n" +
+			"Cc have RSA keys: send each file there to the address in its name, and OUT to everybody else.\n\n" +
+			"Who may not be able to read the mail is said as a warning. With --json and OUT, standard output is one document\n" +
+			"about what was written; standard error else says it.",
 		Example: "  galsyncd encrypt draft.eml encrypted.eml\n  galsyncd encrypt --to bob@corp.example <draft.eml | /usr/sbin/sendmail bob@corp.example",
 		Args:    positional(0, 2, "IN and OUT at most"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -36,11 +39,12 @@ func (a *app) encrypt() *cobra.Command {
 	}
 	flags := cmd.Flags()
 	flags.StringArrayVar(&job.to, "to", nil, "encrypt to this `ADDRESS` (may be repeated) instead of the recipients in the header")
-	flags.StringVar(&job.bccDir, "bcc-dir", "", "write the copy of each Bcc recipient into this `DIR`")
+	flags.StringVar(&job.bccDir, "bcc-dir", "", "write the copy of each recipient who does not get OUT into this `DIR`")
+	flags.BoolVar(&job.toSelf, "to-self", false, "let the sender read the mail too, with the own key for the From address")
 	flags.BoolVar(&job.sign, "sign", false, "sign the mail before it is encrypted, with one's own key")
 	flags.StringVar(&job.identity, "identity", "", "sign with the identity of this `SHA256` fingerprint, not the one for the From address")
 	flags.BoolVar(&job.protectHeaders, "protect-headers", false, "put the header inside the encryption and hide the subject outside (RFC 9788)")
-	flags.BoolVar(&job.explain, "explain", false, "say which certificates were chosen and why, on standard error")
+	flags.BoolVar(&job.explain, "explain", false, "say which certificates and algorithms were chosen and why, on standard error")
 	return cmd
 }
 
@@ -50,6 +54,7 @@ type encryptJob struct {
 	bccDir, identity string
 	sign, explain    bool
 	protectHeaders   bool
+	toSelf           bool
 }
 
 func (a *app) runEncrypt(ctx context.Context, args []string, job encryptJob) error {
@@ -62,7 +67,9 @@ type mailWork struct {
 	in     io.Reader
 	size   int64 // 0 when it is not known
 	out    io.Writer
-	files  *outputs
+	// name of out; empty for standard output.
+	name  string
+	files *outputs
 }
 
 // transform opens IN and OUT, has the work done, and keeps what was written only when all of it went well.
@@ -82,79 +89,94 @@ func (a *app) transform(args []string, work func(*mailWork) error) error {
 	if err != nil {
 		return err
 	}
-	if err := work(&mailWork{client: c, in: in, size: size, out: out, files: files}); err != nil {
+	job := &mailWork{client: c, in: in, size: size, out: out, files: files}
+	if len(args) == 2 && args[1] != "-" {
+		job.name = args[1]
+	}
+	if err := work(job); err != nil {
 		return err
 	}
 	return files.keep()
 }
 
 func (a *app) encryptMail(ctx context.Context, m *mailWork, job encryptJob) error {
-	opts := client.EncryptOptions{To: job.to, Size: m.size, Sign: job.sign, Identity: job.identity, ProtectHeaders: job.protectHeaders}
-	if job.bccDir == "" && !job.explain {
-		return m.client.Encrypt(ctx, m.in, m.out, opts)
+	opts := client.EncryptOptions{To: job.to, Size: m.size, Sign: job.sign, Identity: job.identity, ProtectHeaders: job.protectHeaders, ToSelf: job.toSelf}
+	if job.bccDir == "" && !job.explain && !(a.json && m.name != "") {
+		choice, err := m.client.Encrypt(ctx, m.in, m.out, opts)
+		if err == nil && choice != nil {
+			lines(a.err, "warning: ", choice.Warnings)
+		}
+		return err
 	}
-	sent, main, err := a.encryptCopies(ctx, m, opts, job.bccDir)
+	opts.Explain = job.explain
+	report, err := a.encryptCopies(ctx, m, opts, job.bccDir)
 	if err != nil {
 		return err
 	}
-	if job.explain {
-		if err := a.explain(ctx, m.client, sent); err != nil {
-			return err
-		}
-	}
-	if !main {
-		m.files.drop(m.out)
-	}
-	return nil
+	return a.reportEncryption(m, report)
 }
 
-// encryptCopies writes the main copy to out and the others into bccDir, and returns the recipients of each, and
-// whether there is a main copy: a mail may have nobody but Bcc recipients. The main copy
-// waits in a file without a name until all is well, so that a refusal leaves nothing on standard output.
-func (a *app) encryptCopies(ctx context.Context, m *mailWork, opts client.EncryptOptions, bccDir string) (sent [][]string, main bool, err error) {
+// encryptCopies writes the first copy for To and Cc to OUT and the others into bccDir. What goes to OUT waits in a file
+// without a name until all is well, so that a refusal leaves nothing on standard output. A mail with nobody but Bcc
+// recipients has nothing in OUT.
+func (a *app) encryptCopies(ctx context.Context, m *mailWork, opts client.EncryptOptions, bccDir string) (*encryption, error) {
 	held, err := os.CreateTemp("", "galsyncd-*")
 	if err != nil {
-		return nil, false, fmt.Errorf("make room for the encrypted mail: %w", err)
+		return nil, fmt.Errorf("make room for the encrypted mail: %w", err)
 	}
 	defer held.Close()
 	if err := os.Remove(held.Name()); err != nil {
-		return nil, false, fmt.Errorf("make room for the encrypted mail: %w", err)
+		return nil, fmt.Errorf("make room for the encrypted mail: %w", err)
 	}
-	err = m.client.EncryptCopies(ctx, m.in, opts, func(copy client.Copy) (err error) {
-		var w io.Writer = held
-		if copy.Blind {
-			if bccDir == "" {
-				return &exitError{status: exitUsage, err: errors.New("the mail has Bcc recipients, who need copies of their own"), hint: "give a folder for them with --bcc-dir"}
-			}
-			if w, err = m.files.createIn(bccDir, copy.Recipients[0]+".eml"); err != nil {
+	made, main := &encryption{}, false
+	explanation, err := m.client.EncryptCopies(ctx, m.in, opts, func(copy client.Copy) error {
+		places := []io.Writer{held}
+		names := []string{m.name}
+		if main || copy.Blind {
+			var err error
+			if places, names, err = ownFiles(m.files, bccDir, copy); err != nil {
 				return err
 			}
 		}
 		main = main || !copy.Blind
-		sent = append(sent, copy.Recipients)
-		_, err = io.Copy(w, copy.Message)
+		made.Messages = append(made.Messages, encryptedMessage{Files: names, Recipients: copy.Recipients, Blind: copy.Blind, Choice: copy.Choice})
+		_, err := io.Copy(io.MultiWriter(places...), copy.Message)
 		return err
 	})
 	if err != nil {
-		return nil, false, err
+		return nil, err
+	}
+	if explanation != nil {
+		made.Recipients, made.explained = explanation.Recipients, explanation
+	}
+	if !main {
+		m.files.drop(m.out)
+		return made, nil
 	}
 	if _, err := held.Seek(0, io.SeekStart); err != nil {
-		return nil, false, err
+		return nil, err
 	}
 	_, err = io.Copy(m.out, held)
-	return sent, main, err
+	return made, err
 }
 
-// explain says what a look-up says about the recipients.
-func (a *app) explain(ctx context.Context, c *client.Client, sent [][]string) error {
-	for _, to := range sent {
-		result, err := c.Recipients(ctx, to, client.LookupOptions{Explain: true})
-		if err != nil {
-			return err
+// ownFiles makes a file for each recipient of a copy that does not go to OUT.
+func ownFiles(files *outputs, dir string, copy client.Copy) (places []io.Writer, names []string, err error) {
+	if dir == "" {
+		what := "the mail has Bcc recipients, who need copies of their own"
+		if !copy.Blind {
+			what = "the recipients have RSA and elliptic curve keys, and encryption.mixed gives each kind a copy of its own"
 		}
-		printResult(a.err, result)
+		return nil, nil, &exitError{status: exitUsage, err: errors.New(what), hint: "give a folder for them with --bcc-dir"}
 	}
-	return nil
+	for _, address := range copy.Recipients {
+		w, err := files.createIn(dir, address+".eml")
+		if err != nil {
+			return nil, nil, err
+		}
+		places, names = append(places, w), append(names, filepath.Join(dir, address+".eml"))
+	}
+	return places, names, nil
 }
 
 func (a *app) decrypt() *cobra.Command {

@@ -104,7 +104,8 @@ func (a *app) runServe(ctx context.Context, user bool) error {
 		return err
 	}
 	runs.Restore(history)
-	encrypter := rooms.Encrypter{Book: book, Algorithms: &smime.AlgorithmPolicy{Cipher: smime.CipherPolicy(cfg.Encryption.Cipher)}}
+	algorithms := &smime.AlgorithmPolicy{Cipher: smime.CipherPolicy(cfg.Encryption.Cipher), Split: cfg.Encryption.Mixed == "split"}
+	encrypter := rooms.Encrypter{Book: book, Algorithms: algorithms}
 	online := newOnline(cfg, runs, own, log)
 	spool := rooms.Spool(cfg.Cache.Dir)
 	verifier := rooms.Verifier{Policy: policy, Now: time.Now, MaxContent: cfg.Limits.MaxMessage}

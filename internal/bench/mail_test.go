@@ -132,7 +132,8 @@ func BenchmarkEncrypt(b *testing.B) {
 			in, out := writeMail(b, dir, c.size, to), func(name string) string { return filepath.Join(dir, name) }
 			contenders := []contender{
 				overSocket(d, in, out("socket"), func(b *testing.B, in *os.File, out io.Writer) error {
-					return d.client.Encrypt(b.Context(), in, out, client.EncryptOptions{})
+					_, err := d.client.Encrypt(b.Context(), in, out, client.EncryptOptions{})
+					return err
 				}),
 				program("galsyncd encrypt IN OUT", nil, galsyncd, "--socket", d.socket, "encrypt", in, out("command")),
 				redirected("galsyncd encrypt <IN >OUT", in, out("redirected"), galsyncd, "--socket", d.socket, "encrypt"),

@@ -174,6 +174,8 @@ type Trust struct {
 type Encryption struct {
 	// Cipher is "auto", "aes-256-cbc" or "aes-256-gcm".
 	Cipher string
+	// Mixed is "one-message" or "split".
+	Mixed string
 }
 
 // Sendmail is the [sendmail] section. Command is always the default in this version.

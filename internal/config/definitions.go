@@ -260,6 +260,11 @@ func mailKeys() []definition {
 			doc: `The cipher of mails. "auto" is AES-256-GCM when the certificates of all recipients announce it, and AES-256-CBC, which ` +
 				`everybody reads, otherwise. "aes-256-gcm" is for organisations whose mail programs all read it: many cannot.`,
 			target: func(c *Config) any { return &c.Encryption.Cipher }},
+		{key: "encryption.mixed", kind: "string", standard: `"one-message"`, values: []string{"one-message", "split"},
+			doc: `What becomes of a mail whose recipients have RSA keys and elliptic curve keys. "one-message" encrypts one message to all of ` +
+				`them and warns: some older programs cannot read it. "split" makes a message for each kind of key; who asks must be able to ` +
+				`take both, as with Bcc recipients.`,
+			target: func(c *Config) any { return &c.Encryption.Mixed }},
 		{key: "sendmail.command", kind: "list of strings", standard: `["/usr/sbin/sendmail", "-i"]`, fixed: true,
 			doc:    "The program that hands mails on.",
 			target: func(c *Config) any { return &c.Sendmail.Command }},

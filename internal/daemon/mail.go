@@ -25,7 +25,9 @@ type Encrypter struct {
 	// Signer signs when that is wished; nil in the system role.
 	Signer *Signer
 
-	ask func(ctx context.Context, addresses []string) // service.EncryptOptions.Recipients of the mail at hand
+	// Of the mail at hand, see service.EncryptOptions.
+	ask     func(ctx context.Context, addresses []string)
+	explain func(recipients.Result)
 }
 
 // ForEncryption implements smime.RecipientSource: the same verdict that a look-up shows.
@@ -40,6 +42,9 @@ func (e Encrypter) ForEncryption(ctx context.Context, addresses []mailaddr.Addre
 	result, err := e.Book.Lookup(ctx, asked)
 	if err != nil {
 		return nil, err
+	}
+	if e.explain != nil {
+		e.explain(result)
 	}
 	var certs [][]*x509.Certificate
 	var refused []smime.Refusal
@@ -58,31 +63,19 @@ func (e Encrypter) ForEncryption(ctx context.Context, addresses []mailaddr.Addre
 
 // Encrypt implements service.Encrypter.
 func (e Encrypter) Encrypt(ctx context.Context, message io.Reader, o service.EncryptOptions, open func(service.Envelope) (io.WriteCloser, error)) error {
+	opts, err := e.options(o)
+	if err != nil {
+		return err
+	}
 	var opened []io.WriteCloser
-	place := func(blind bool, to ...mailaddr.Address) (io.Writer, error) {
-		envelope := service.Envelope{Blind: blind}
-		for _, a := range to {
-			envelope.Recipients = append(envelope.Recipients, string(a))
-		}
-		w, err := open(envelope)
+	place := func(m *smime.Choice) (io.Writer, error) {
+		w, err := open(envelope(m))
 		if err == nil {
 			opened = append(opened, w)
 		}
 		return w, err
 	}
-	out := smime.Outputs{
-		Main:  func(to []mailaddr.Address) (io.Writer, error) { return place(false, to...) },
-		Blind: func(to mailaddr.Address) (io.Writer, error) { return place(true, to) },
-	}
-	e.ask = o.Recipients
-	opts := &smime.EncryptOptions{Recipients: e, To: o.To, Algorithms: e.Algorithms, ProtectHeaders: o.ProtectHeaders}
-	if o.Sign {
-		if e.Signer == nil {
-			return service.NewProblem(service.CodeNotAvailable, "sign the mail: this daemon has no keyring", "")
-		}
-		opts.Sign = e.Signer.options(service.SignOptions{Identity: o.Identity})
-	}
-	if _, err := smime.Encrypt(ctx, message, out, opts); err != nil {
+	if _, err := smime.Encrypt(ctx, message, smime.Outputs{Main: place, Blind: place}, opts); err != nil {
 		return mailProblem(err)
 	}
 	for _, w := range opened {
@@ -91,6 +84,33 @@ func (e Encrypter) Encrypt(ctx context.Context, message io.Reader, o service.Enc
 		}
 	}
 	return nil
+}
+
+func (e Encrypter) options(o service.EncryptOptions) (*smime.EncryptOptions, error) {
+	e.ask, e.explain = o.Recipients, o.Explain
+	opts := &smime.EncryptOptions{Recipients: e, To: o.To, Algorithms: e.Algorithms, ProtectHeaders: o.ProtectHeaders}
+	if (o.Sign || o.ToSelf) && e.Signer == nil {
+		return nil, service.NewProblem(service.CodeNotAvailable, "use an own key: this daemon has no keyring", "")
+	}
+	if o.Sign {
+		opts.Sign = e.Signer.options(service.SignOptions{Identity: o.Identity})
+	}
+	if o.ToSelf {
+		opts.ToSelf = e.Signer.ownCertificates
+	}
+	return opts, nil
+}
+
+// envelope is a message as the service shows it.
+func envelope(m *smime.Choice) service.Envelope {
+	e := service.Envelope{Blind: m.Blind, Choice: &service.Choice{
+		Cipher: m.Cipher.String(), Protection: m.Cipher.Protection().String(), KeyManagement: m.KeyManagement, ToSelf: m.ToSelf,
+		Reasons: m.Reasons, Warnings: m.Warnings,
+	}}
+	for _, a := range m.Recipients {
+		e.Recipients = append(e.Recipients, string(a))
+	}
+	return e
 }
 
 // Decrypter decrypts mails with the keys of the keyring. It implements service.Decrypter.
@@ -162,6 +182,7 @@ var mailErrors = []struct {
 	{cms.ErrNoRecipient, service.CodeNoRecipientKey, "import the key that the mail was encrypted to: galsyncd identity import", "the mail is not encrypted to any key of the keyring"},
 	{smime.ErrNoRecipients, service.CodeNoRecipients, "name them with --to, or in the To, Cc or Bcc header", ""},
 	{smime.ErrBcc, service.CodeBccNeedsMultipart, "give a folder for their copies with --bcc-dir, or accept multipart/mixed", ""},
+	{smime.ErrNoOwnCertificate, service.CodeNoOwnCertificate, "import the own key for this address (galsyncd identity import), or leave --to-self out", ""},
 	{smime.ErrNotEncrypted, service.CodeNotEncrypted, "", ""},
 	{smime.ErrAlreadyEncrypted, service.CodeAlreadyEncrypted, "", ""},
 	{smime.ErrTooManyRecipients, service.CodeBadMessage, "", ""},

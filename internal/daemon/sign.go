@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"crypto"
+	"crypto/x509"
 	"encoding/hex"
 	"fmt"
 	"io"
@@ -78,6 +79,29 @@ func (s Signer) fits(id *keyring.Identity, from []mailaddr.Address) bool {
 	var policy trust.Policy
 	findings := policy.ForSigning(id.Certificate, trust.Question{Addresses: from, Now: s.Now()})
 	return !slices.ContainsFunc(findings, func(f trust.Finding) bool { return f.State != trust.Untrusted })
+}
+
+// ownCertificates is the newest own certificate that can be encrypted to for one of the addresses. The keyring may be locked.
+func (s Signer) ownCertificates(from []mailaddr.Address) ([]*x509.Certificate, error) {
+	list, err := s.Keyring.List()
+	if err != nil {
+		return nil, keyringProblem("encrypt to the sender", err)
+	}
+	var best *x509.Certificate
+	var policy trust.Policy
+	for _, info := range list {
+		findings := policy.ForEncryption(info.Certificate, trust.Question{Addresses: from, Now: s.Now()})
+		if slices.ContainsFunc(findings, func(f trust.Finding) bool { return f.State != trust.Untrusted }) {
+			continue
+		}
+		if best == nil || info.Certificate.NotBefore.After(best.NotBefore) {
+			best = info.Certificate
+		}
+	}
+	if best == nil {
+		return nil, nil
+	}
+	return []*x509.Certificate{best}, nil
 }
 
 func names(from []mailaddr.Address) string {

@@ -2,6 +2,7 @@ package service
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -10,44 +11,25 @@ import (
 	"net/textproto"
 	"strings"
 	"time"
+
+	"github.com/galsyncd/galsyncd/internal/recipients"
 )
 
 // duplexPatience is how long an encrypted answer waits for a caller before it makes room elsewhere.
 const duplexPatience = 200 * time.Millisecond
 
 func (s *Server) postEncrypt(w http.ResponseWriter, r *http.Request) error {
-	values, err := query(r, "to", "sign", "identity", "protect-headers")
+	options, err := s.encryptOptions(r)
 	if err != nil {
 		return err
-	}
-	options := EncryptOptions{Size: r.ContentLength}
-	if options.Sign, err = flag(values, "sign"); err != nil {
-		return err
-	}
-	if options.Identity, err = one(values, "identity"); err != nil {
-		return err
-	}
-	if options.ProtectHeaders, err = flag(values, "protect-headers"); err != nil {
-		return err
-	}
-	if s.OnlineOnMiss {
-		options.Recipients = func(_ context.Context, list []string) { _, _ = s.askOnline(r, false, list) } // not a wish: never refused
-	}
-	if options.Sign && s.role() == RoleSystem {
-		return noKeysHere()
-	}
-	if values.Has("to") {
-		list, err := addresses(values, "to", maxAddresses)
-		if err != nil {
-			return err
-		}
-		if options.To, err = parseAddresses(list); err != nil {
-			return err
-		}
 	}
 	kind := accepted(r, "message/rfc822", "multipart/mixed")
 	if kind == "" {
 		return NewProblem(CodeNotAcceptable, "an encrypted mail comes as message/rfc822 or multipart/mixed", "")
+	}
+	several := kind == "multipart/mixed"
+	if options.Explain != nil && !several {
+		return NewProblem(CodeNotAcceptable, "the explanation comes beside the encrypted mail", "ask for both with Accept: multipart/mixed")
 	}
 	if s.Encrypter == nil {
 		return missing("encryption")
@@ -56,15 +38,62 @@ func (s *Server) postEncrypt(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	var explanation *recipients.Result
+	if options.Explain != nil {
+		options.Explain = func(result recipients.Result) { explanation = &result }
+	}
 	room := &spools{make: s.Spool, left: s.start().limits.MaxSpool}
-	return s.stream(w, message, room, kind == "multipart/mixed", func(open func(Envelope) (io.WriteCloser, error)) error {
-		return s.Encrypter.Encrypt(r.Context(), message, options, open)
+	return s.stream(w, message, room, several, func(c *copies) error {
+		err := s.Encrypter.Encrypt(r.Context(), message, options, c.open)
+		if err == nil && explanation != nil {
+			c.explanation, err = json.Marshal(presentableResult(*explanation, true))
+		}
+		return err
 	})
+}
+
+// encryptOptions reads the wishes of a caller. Explain is set when one is wished.
+func (s *Server) encryptOptions(r *http.Request) (EncryptOptions, error) {
+	options := EncryptOptions{Size: r.ContentLength}
+	values, err := query(r, "to", "sign", "identity", "protect-headers", "to-self", "explain")
+	if err != nil {
+		return options, err
+	}
+	explain := false
+	for name, target := range map[string]*bool{
+		"sign": &options.Sign, "protect-headers": &options.ProtectHeaders, "to-self": &options.ToSelf, "explain": &explain,
+	} {
+		if *target, err = flag(values, name); err != nil {
+			return options, err
+		}
+	}
+	if options.Identity, err = one(values, "identity"); err != nil {
+		return options, err
+	}
+	if explain {
+		options.Explain = func(recipients.Result) {}
+	}
+	if s.OnlineOnMiss {
+		options.Recipients = func(_ context.Context, list []string) { _, _ = s.askOnline(r, false, list) } // not a wish: never refused
+	}
+	if (options.Sign || options.ToSelf) && s.role() == RoleSystem {
+		return options, noKeysHere()
+	}
+	if values.Has("to") {
+		list, err := addresses(values, "to", maxAddresses)
+		if err != nil {
+			return options, err
+		}
+		if options.To, err = parseAddresses(list); err != nil {
+			return options, err
+		}
+	}
+	return options, nil
 }
 
 // stream runs work, which reads the message and opens copies, in this goroutine, and the sending of what it made in
 // another. What the caller does not take in time waits in room.
-func (s *Server) stream(w http.ResponseWriter, message *body, room *spools, several bool, work func(open func(Envelope) (io.WriteCloser, error)) error) (err error) {
+func (s *Server) stream(w http.ResponseWriter, message *body, room *spools, several bool, work func(*copies) error) (err error) {
 	patience := s.patience
 	if patience == 0 {
 		patience = duplexPatience
@@ -79,7 +108,7 @@ func (s *Server) stream(w http.ResponseWriter, message *body, room *spools, seve
 		copies.release()
 		out.release()
 	}()
-	err = message.verdict(work(copies.open))
+	err = message.verdict(work(copies))
 	if err == nil {
 		err = copies.finish()
 	}
@@ -132,6 +161,8 @@ type copies struct {
 	// parts frames several copies; nil when only one is wanted.
 	parts *multipart.Writer
 	list  []*encryptedCopy
+	// explanation is JSON that follows the copies; nil when nobody asked.
+	explanation []byte
 }
 
 // encryptedCopy is the copy for one envelope. Its spool is nil for the first.
@@ -155,6 +186,9 @@ func (c *copies) header(h http.Header) {
 	kind := "message/rfc822"
 	if c.parts != nil {
 		kind = "multipart/mixed; boundary=" + c.parts.Boundary()
+	} else if choice := c.list[0].envelope.Choice; choice != nil {
+		h.Set("Galsyncd-Cipher", choice.Cipher)
+		h.Set("Galsyncd-Choice", headerJSON(choice))
 	}
 	h.Set("Content-Type", kind)
 }
@@ -164,7 +198,11 @@ var errCopies = errors.New("encrypted copies are missing or unfinished")
 
 // open begins a copy.
 func (c *copies) open(e Envelope) (io.WriteCloser, error) {
-	if c.parts == nil && (e.Blind || len(c.list) > 0) {
+	if c.parts == nil && !e.Blind && len(c.list) > 0 {
+		return nil, NewProblem(CodeSplitNeedsMultipart, "the recipients have RSA and elliptic curve keys, and encryption.mixed gives each kind a copy of its own",
+			"ask for all copies with Accept: multipart/mixed (on the command line: --bcc-dir)")
+	}
+	if c.parts == nil && e.Blind {
 		return nil, NewProblem(CodeBccNeedsMultipart, "the mail has Bcc recipients, whose copies must differ from that of the others",
 			"ask for all copies with Accept: multipart/mixed (on the command line: --bcc-dir), or remove the Bcc header")
 	}
@@ -199,6 +237,10 @@ func (c *copies) part(e Envelope) (io.Writer, error) {
 	if e.Blind {
 		h.Set("Galsyncd-Blind", "1")
 	}
+	if e.Choice != nil {
+		h.Set("Galsyncd-Cipher", e.Choice.Cipher)
+		h.Set("Galsyncd-Choice", folded(headerJSON(e.Choice)))
+	}
 	return c.parts.CreatePart(h)
 }
 
@@ -225,6 +267,15 @@ func (c *copies) finish() error {
 		}
 		_ = made.spool.Close()
 		made.spool = nil
+	}
+	if c.explanation != nil {
+		part, err := c.parts.CreatePart(textproto.MIMEHeader{"Content-Type": {"application/json"}})
+		if err != nil {
+			return err
+		}
+		if _, err := part.Write(c.explanation); err != nil {
+			return err
+		}
 	}
 	return c.parts.Close()
 }

@@ -3,6 +3,8 @@ package service
 import (
 	"bufio"
 	"bytes"
+	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -19,6 +21,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/galsyncd/galsyncd/internal/recipients"
 )
 
 func TestEncrypt(t *testing.T) {
@@ -79,6 +83,56 @@ func TestEncryptCopies(t *testing.T) {
 	}
 	if n := open.Load(); n != 0 {
 		t.Errorf("%d spools are still open", n)
+	}
+}
+
+// TestEncryptChoice: every answer says how it is encrypted; who asks for it gets the look-up too.
+func TestEncryptChoice(t *testing.T) {
+	h := serve(t, &Server{Role: RoleUser})
+	check := func(header func(string) string) {
+		t.Helper()
+		js, err := base64.RawURLEncoding.DecodeString(strings.ReplaceAll(header("Galsyncd-Choice"), " ", ""))
+		var c Choice
+		if err != nil || json.Unmarshal(js, &c) != nil || c.Cipher != header("Galsyncd-Cipher") || c.Cipher != "AES-256-CBC" || !c.ToSelf || len(c.Reasons) != 1 {
+			t.Errorf("%q: %+v, %v", header("Galsyncd-Choice"), c, err)
+		}
+	}
+	check(h.do(t, "POST", "/v1/encrypt?to-self=1", strings.NewReader("x")).header.Get)
+	r := h.do(t, "POST", "/v1/encrypt?to-self=1&explain=1", strings.NewReader("mixed"), "Accept", "multipart/mixed")
+	_, params, err := mime.ParseMediaType(r.header.Get("Content-Type"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range bytes.Lines(r.body) {
+		if len(line) > 1000 {
+			t.Errorf("a line of %d bytes", len(line))
+		}
+	}
+	parts := multipart.NewReader(bytes.NewReader(r.body), params["boundary"])
+	for i := range 3 {
+		part, err := parts.NextRawPart()
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch i {
+		case 0:
+			check(part.Header.Get)
+		case 2:
+			var result recipients.Result
+			if err := json.NewDecoder(part).Decode(&result); err != nil || part.Header.Get("Content-Type") != "application/json" || len(result.Recipients[0].Explain) != 1 {
+				t.Errorf("%+v, %v", result, err)
+			}
+		}
+	}
+	if p := h.do(t, "POST", "/v1/encrypt", strings.NewReader("mixed")).problem(t); p.Code != CodeSplitNeedsMultipart || p.Hint == "" {
+		t.Errorf("%+v", p)
+	}
+	if p := h.do(t, "POST", "/v1/encrypt?explain=1", strings.NewReader("x")).problem(t); p.Code != CodeNotAcceptable || p.Hint == "" {
+		t.Errorf("%+v", p)
+	}
+	system := serve(t, &Server{})
+	if p := system.do(t, "POST", "/v1/encrypt?to-self=1", strings.NewReader("x")).problem(t); p.Code != CodeNotAllowed {
+		t.Errorf("%+v", p)
 	}
 }
 

@@ -72,7 +72,7 @@ func TestOpenAPITypes(t *testing.T) {
 		"Candidates": reflect.TypeFor[Candidates](), "Entries": reflect.TypeFor[Entries](),
 		"Identities": reflect.TypeFor[Identities](), "ImportRequest": reflect.TypeFor[ImportRequest](),
 		"Imported": reflect.TypeFor[Imported](), "UnlockRequest": reflect.TypeFor[UnlockRequest](),
-		"Verification": reflect.TypeFor[smime.Verification](), "KeyringStatus": reflect.TypeFor[KeyringStatus](), "CheckReport": reflect.TypeFor[CheckReport](),
+		"Choice": reflect.TypeFor[Choice](), "Verification": reflect.TypeFor[smime.Verification](), "KeyringStatus": reflect.TypeFor[KeyringStatus](), "CheckReport": reflect.TypeFor[CheckReport](),
 	} {
 		for _, fault := range doc.Matches(apitest.Schema{"$ref": "#/components/schemas/" + name}, typ) {
 			t.Errorf("%s: %s", name, fault)

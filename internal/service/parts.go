@@ -69,8 +69,12 @@ type EncryptOptions struct {
 	Identity string
 	// ProtectHeaders puts the header inside and hides the subject outside (RFC 9788).
 	ProtectHeaders bool
+	// ToSelf lets the sender read the mail too, with the key of the From address. Only in RoleUser.
+	ToSelf bool
 	// Recipients, when set, is told for whom the mail is before certificates are looked up.
 	Recipients func(ctx context.Context, addresses []string)
+	// Explain, when set, is given the look-up that chose the certificates.
+	Explain func(recipients.Result)
 }
 
 // Envelope says who gets a copy.
@@ -79,6 +83,8 @@ type Envelope struct {
 	Recipients []string
 	// Blind marks the copy for a Bcc recipient.
 	Blind bool
+	// Choice says how the copy is encrypted; nil when it is not.
+	Choice *Choice
 }
 
 // Decrypter decrypts a mail with the keys of the keyring.

@@ -14,35 +14,37 @@ type Code string
 
 // The codes. What each means to a program that meets it is in the table below, which the OpenAPI file repeats.
 const (
-	CodeBadRequest         Code = "bad-request"
-	CodeBadMessage         Code = "bad-message"
-	CodeBadIdentity        Code = "bad-identity"
-	CodeNoRecipients       Code = "no-recipients"
-	CodeRecipientUnknown   Code = "recipient-unknown"
-	CodeRecipientsUnusable Code = "recipients-unusable"
-	CodeBccNeedsMultipart  Code = "bcc-needs-multipart"
-	CodeAlreadyEncrypted   Code = "already-encrypted"
-	CodeNotEncrypted       Code = "not-encrypted"
-	CodeNoRecipientKey     Code = "no-recipient-key"
-	CodeDecryptFailed      Code = "decrypt-failed"
-	CodeNoSigningKey       Code = "no-signing-key"
-	CodeKeyringLocked      Code = "keyring-locked"
-	CodeWrongPassphrase    Code = "wrong-passphrase"
-	CodeNotAllowed         Code = "not-allowed"
-	CodeNotFound           Code = "not-found"
-	CodeMethodNotAllowed   Code = "method-not-allowed"
-	CodeNotAcceptable      Code = "not-acceptable"
-	CodeUnsupportedMedia   Code = "unsupported-media-type"
-	CodeTooLarge           Code = "too-large"
-	CodeMessageTooLarge    Code = "message-too-large"
-	CodeTimeout            Code = "timeout"
-	CodeSyncRunning        Code = "sync-running"
-	CodeBusy               Code = "busy"
-	CodeNotAvailable       Code = "not-available"
-	CodeCacheDamaged       Code = "cache-damaged"
-	CodeKeyringDamaged     Code = "keyring-damaged"
-	CodeKeyringUnavailable Code = "keyring-unavailable"
-	CodeInternal           Code = "internal"
+	CodeBadRequest          Code = "bad-request"
+	CodeBadMessage          Code = "bad-message"
+	CodeBadIdentity         Code = "bad-identity"
+	CodeNoRecipients        Code = "no-recipients"
+	CodeRecipientUnknown    Code = "recipient-unknown"
+	CodeRecipientsUnusable  Code = "recipients-unusable"
+	CodeBccNeedsMultipart   Code = "bcc-needs-multipart"
+	CodeSplitNeedsMultipart Code = "split-needs-multipart"
+	CodeNoOwnCertificate    Code = "no-own-certificate"
+	CodeAlreadyEncrypted    Code = "already-encrypted"
+	CodeNotEncrypted        Code = "not-encrypted"
+	CodeNoRecipientKey      Code = "no-recipient-key"
+	CodeDecryptFailed       Code = "decrypt-failed"
+	CodeNoSigningKey        Code = "no-signing-key"
+	CodeKeyringLocked       Code = "keyring-locked"
+	CodeWrongPassphrase     Code = "wrong-passphrase"
+	CodeNotAllowed          Code = "not-allowed"
+	CodeNotFound            Code = "not-found"
+	CodeMethodNotAllowed    Code = "method-not-allowed"
+	CodeNotAcceptable       Code = "not-acceptable"
+	CodeUnsupportedMedia    Code = "unsupported-media-type"
+	CodeTooLarge            Code = "too-large"
+	CodeMessageTooLarge     Code = "message-too-large"
+	CodeTimeout             Code = "timeout"
+	CodeSyncRunning         Code = "sync-running"
+	CodeBusy                Code = "busy"
+	CodeNotAvailable        Code = "not-available"
+	CodeCacheDamaged        Code = "cache-damaged"
+	CodeKeyringDamaged      Code = "keyring-damaged"
+	CodeKeyringUnavailable  Code = "keyring-unavailable"
+	CodeInternal            Code = "internal"
 )
 
 // kind is what all problems with one code have in common.
@@ -61,6 +63,8 @@ var kinds = []kind{
 	{CodeRecipientUnknown, 422, "Nothing is known about a recipient"},
 	{CodeRecipientsUnusable, 422, "A recipient has no usable certificate"},
 	{CodeBccNeedsMultipart, 422, "A mail with Bcc recipients needs a copy for each of them"},
+	{CodeSplitNeedsMultipart, 422, "The mail becomes a copy for each kind of key"},
+	{CodeNoOwnCertificate, 422, "The keyring has no certificate to encrypt to for the sender"},
 	{CodeAlreadyEncrypted, 422, "The mail is encrypted already"},
 	{CodeNotEncrypted, 422, "The mail is not encrypted"},
 	{CodeNoRecipientKey, 422, "The mail is not encrypted to a key in the keyring"},

@@ -300,7 +300,15 @@ func (fakeEncrypter) Encrypt(ctx context.Context, message io.Reader, o EncryptOp
 	if bytes.HasPrefix(first, []byte("unknown")) {
 		return UnusableRecipients([]Obstacle{{Address: "carol@example.com", State: "unknown", Reasons: []string{"never seen"}}})
 	}
-	envelopes := []Envelope{{Recipients: []string{"bob@example.com", "dora@example.com"}}}
+	envelopes := []Envelope{{Recipients: []string{"bob@example.com", "dora@example.com"}, Choice: &Choice{
+		Cipher: "AES-256-CBC", Protection: "malleable", KeyManagement: []string{"RSA PKCS #1 v1.5"}, Reasons: []string{strings.Repeat("because ", 500)}, ToSelf: o.ToSelf,
+	}}}
+	if o.Explain != nil {
+		o.Explain(recipients.Result{State: "encrypted", Recipients: []recipients.Answer{{Address: "bob@example.com", Explain: []recipients.Candidate{{Chosen: true}}}}})
+	}
+	if bytes.HasPrefix(first, []byte("mixed")) {
+		envelopes = append(envelopes, Envelope{Recipients: []string{"ella@example.com"}})
+	}
 	if len(o.To) > 0 {
 		envelopes[0].Recipients = []string{string(o.To[0])}
 	} else if line, _, _ := bytes.Cut(first, []byte("\n")); bytes.HasPrefix(line, []byte("bcc:")) {

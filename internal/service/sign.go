@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/galsyncd/galsyncd/smime"
@@ -55,8 +56,8 @@ func (s *Server) postSign(w http.ResponseWriter, r *http.Request) error {
 	}
 	// What waits is the caller's own plain mail: it stays in memory.
 	room := &spools{left: 2*s.start().limits.MaxMessage + 1<<20}
-	return s.stream(w, message, room, false, func(open func(Envelope) (io.WriteCloser, error)) error {
-		out, err := open(Envelope{})
+	return s.stream(w, message, room, false, func(c *copies) error {
+		out, err := c.open(Envelope{})
 		if err != nil {
 			return err
 		}
@@ -85,8 +86,8 @@ func (s *Server) postVerify(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusOK, findings)
 }
 
-// maxFindings bounds the findings in the header of an answer.
-const maxFindings = 24 << 10
+// maxFindings bounds the findings in the header of an answer, in bytes of the header.
+const maxFindings = 32 << 10
 
 // setFindings puts what is known about the signatures of a decrypted mail into the header of the answer: the verdict, and
 // the whole as base64 of JSON, unless it is too long for a header.
@@ -95,7 +96,25 @@ func setFindings(h http.Header, v *smime.Verification) {
 		return
 	}
 	h.Set("Galsyncd-Verdict", string(v.Verdict))
-	if js, err := json.Marshal(v); err == nil && len(js) <= maxFindings {
-		h.Set("Galsyncd-Findings", strings.TrimRight(base64.URLEncoding.EncodeToString(js), "="))
+	if text := headerJSON(v); len(text) <= maxFindings {
+		h.Set("Galsyncd-Findings", text)
 	}
+}
+
+// headerJSON is a value as JSON in a form that a header field can hold: base64url without padding (RFC 4648 section 5).
+func headerJSON(v any) string {
+	js, err := json.Marshal(v)
+	if err != nil { // no value of these types can fail to marshal
+		return ""
+	}
+	return base64.RawURLEncoding.EncodeToString(js)
+}
+
+// folded breaks a long value so that no line gets longer than a mail may have (RFC 5322 section 2.1.1).
+func folded(text string) string {
+	var lines []string
+	for line := range slices.Chunk([]byte(text), 900) {
+		lines = append(lines, string(line))
+	}
+	return strings.Join(lines, "\r\n ")
 }

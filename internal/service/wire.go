@@ -232,3 +232,18 @@ type FileCheck struct {
 	Detail string `json:"detail,omitempty"`
 	Hint   string `json:"hint,omitempty"`
 }
+
+// Choice says how one copy of a mail is encrypted, and why so.
+type Choice struct {
+	// Cipher is the content-encryption algorithm, for example "AES-256-CBC".
+	Cipher string `json:"cipher"`
+	// Protection is what the cipher promises: "malleable" or "authenticated".
+	Protection string `json:"protection"`
+	// KeyManagement is how the content key gets to the recipients, one for each kind of key.
+	KeyManagement []string `json:"keyManagement"`
+	// ToSelf reports that the sender can read the copy too.
+	ToSelf bool `json:"toSelf"`
+	// Reasons explain the choice; Warnings say who may not be able to read the copy.
+	Reasons  []string `json:"reasons"`
+	Warnings []string `json:"warnings,omitempty"`
+}
