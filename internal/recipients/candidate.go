@@ -20,21 +20,21 @@ func (q *question) candidates(address mailaddr.Address, s directory.Sighting) []
 	listed := lists(s.Entry, address)
 	ask := trust.Question{
 		Addresses:     entryAddresses(s.Entry),
-		Intermediates: parseAll(s.Entry.Intermediates),
+		Intermediates: q.book.parsed.readAll(s.Entry.Intermediates),
 		Now:           q.now,
 		FromDirectory: listed,
 	}
 	var all []Candidate
 	for _, u := range s.Entry.Certificates {
 		c := Candidate{Source: GAL, Entry: s.Entry.Primary, Property: u.Property, Default: u.Default}
-		cert, err := x509.ParseCertificate(u.Raw)
+		cert, err := q.book.parsed.read(u.Raw)
 		if err != nil {
 			c.judged([]trust.Finding{{State: trust.Undecodable, Reason: "a certificate that cannot be read: " + err.Error()}})
 			all = append(all, c)
 			continue
 		}
-		c.Certificate = Describe(cert)
-		findings := q.book.policy().ForEncryption(cert, ask)
+		c.Certificate = cert
+		findings := q.book.policy().ForEncryption(cert.X509, ask)
 		if !listed && !slices.Contains(c.Certificate.Addresses, address) {
 			findings = append(findings, trust.Finding{State: trust.WrongAddress, Reason: "does not name " + string(address) + ", which the address book does not list for " + string(s.Entry.Primary)})
 		}
@@ -58,17 +58,6 @@ func entryAddresses(e directory.Entry) []mailaddr.Address {
 		return e.Owned()
 	}
 	return append([]mailaddr.Address{e.Primary}, e.Owned()...)
-}
-
-// parseAll parses what can be parsed: an intermediate that cannot does not help, and does no harm.
-func parseAll(ders [][]byte) []*x509.Certificate {
-	var certs []*x509.Certificate
-	for _, der := range ders[:min(len(ders), trust.MaxIntermediates)] {
-		if cert, err := x509.ParseCertificate(der); err == nil {
-			certs = append(certs, cert)
-		}
-	}
-	return certs
 }
 
 // judged records findings: the state is the most serious one, the one farthest from a usable certificate.

@@ -3,7 +3,6 @@ package recipients
 import (
 	"cmp"
 	"context"
-	"crypto/x509"
 	"fmt"
 	"slices"
 	"strings"
@@ -66,15 +65,15 @@ func (q *question) offered(address mailaddr.Address, o Offer) Candidate {
 		c.judged([]trust.Finding{{State: trust.Undecodable, Reason: "a value that cannot be read as a certificate: " + o.Fault}})
 		return c
 	}
-	cert, err := x509.ParseCertificate(o.Raw)
+	cert, err := q.book.parsed.read(o.Raw)
 	if err != nil {
 		c.judged([]trust.Finding{{State: trust.Undecodable, Reason: "a certificate that cannot be read: " + err.Error()}})
 		return c
 	}
-	c.Certificate = Describe(cert)
-	findings := q.book.policy().ForEncryption(cert, trust.Question{
+	c.Certificate = cert
+	findings := q.book.policy().ForEncryption(cert.X509, trust.Question{
 		Addresses:     []mailaddr.Address{address},
-		Intermediates: parseAll(o.Intermediates),
+		Intermediates: q.book.parsed.readAll(o.Intermediates),
 		Now:           q.now,
 		Vouched:       o.Vouched,
 	})

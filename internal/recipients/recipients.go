@@ -55,6 +55,8 @@ type Book struct {
 	WarnAfter time.Duration
 	// RefuseAfter is the age from which on an entry is too old to encrypt with; zero means never.
 	RefuseAfter time.Duration
+
+	parsed parsedCache
 }
 
 // States of a message.
