@@ -7,8 +7,9 @@ import (
 	"time"
 )
 
-// generationSize is how many verified chains one generation remembers; two generations are kept.
-const generationSize = 4096
+// generationSize is how many verified chains one generation remembers, about 100 bytes each; two generations are kept, so
+// that a directory of thirty thousand people fits.
+const generationSize = 16384
 
 // chainCache remembers certificates for which a chain was verified, and how long that chain lasts. Only success is kept:
 // what failed may succeed as soon as an authority's validity begins, and failing is cheap. Whatever the cache affirms,

@@ -141,6 +141,7 @@ func (a *app) runServe(ctx context.Context, user bool) error {
 	if err != nil {
 		return listenFailure(err)
 	}
+	status.Recount(ctx) // also so that the chains of the first look-ups are known
 	stopped := make(chan error, 1)
 	var background sync.WaitGroup
 	background.Go(func() { stopped <- server.Serve(listener) })
