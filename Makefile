@@ -40,8 +40,10 @@ gates:
 # nothing by itself.
 MAILPEERS   = openssl gpgsm nss bouncycastle
 AUTHPEERS   = krb5 apache gssapi
-PEERS      ?= $(MAILPEERS) $(AUTHPEERS)
-INTEROP     = $(if $(filter $(MAILPEERS),$(PEERS)),./cms/... ./smime/...) $(if $(filter $(AUTHPEERS),$(PEERS)),./internal/httpauth/...)
+SYNCPEERS   = horde slapd
+PEERS      ?= $(MAILPEERS) $(AUTHPEERS) $(SYNCPEERS)
+INTEROP     = $(if $(filter $(MAILPEERS),$(PEERS)),./cms/... ./smime/...) $(if $(filter $(AUTHPEERS),$(PEERS)),./internal/httpauth/...) \
+	$(if $(filter $(SYNCPEERS),$(PEERS)),./internal/horde/...)
 
 interop:
 	@scripts/peers $(PEERS)

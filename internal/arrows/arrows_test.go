@@ -25,6 +25,7 @@ var allowed = map[string][]string{
 		"internal/mailaddr", "internal/recipients", "internal/service"},
 	"internal/exchangesim": {"internal/testca", "internal/mailaddr", "internal/wbxml"},
 	"internal/httpauth":    {},
+	"internal/horde":       {},
 	"internal/keyring":     {"cms", "internal/mailaddr"},
 	"internal/mailaddr":    {},
 	"internal/recipients":  {"directory", "trust", "internal/mailaddr"},
