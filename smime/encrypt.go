@@ -58,6 +58,9 @@ type EncryptOptions struct {
 	AllowEncrypted bool
 	// LF ends the lines of the output with LF, as a local sendmail wants them, in place of CRLF.
 	LF bool
+	// Decide, when not nil, is called once with the From addresses of the mail: one, or none when they cannot be told. It may
+	// change what is done with this mail: Sign, ToSelf, ProtectHeaders and LegacyDisplay of a copy of the options.
+	Decide func(from []mailaddr.Address, opts *EncryptOptions) error
 }
 
 // Encrypted says which copies were written.
@@ -84,6 +87,9 @@ func Encrypt(ctx context.Context, r io.Reader, out Outputs, opts *EncryptOptions
 	in := bufio.NewReaderSize(r, blockSize)
 	h, err := readMailHeader(in)
 	if err != nil {
+		return nil, err
+	}
+	if opts, err = opts.decided(h); err != nil {
 		return nil, err
 	}
 	if err := checkPlain(h, opts); err != nil {
@@ -140,6 +146,16 @@ func Encrypt(ctx context.Context, r io.Reader, out Outputs, opts *EncryptOptions
 		return nil, err
 	}
 	return &Encrypted{Main: who.main, Blind: who.blind, Cipher: messages[0].Cipher, Messages: messages}, nil
+}
+
+// decided are the options for a mail with this header.
+func (opts *EncryptOptions) decided(h header) (*EncryptOptions, error) {
+	if opts.Decide == nil {
+		return opts, nil
+	}
+	own := *opts
+	own.Decide = nil
+	return &own, opts.Decide(readFrom(h).list(), &own)
 }
 
 // checkPlain refuses what is encrypted already. Without smime-type it cannot be told from opaque signed mail.

@@ -61,16 +61,25 @@ func match(r *http.Request, table []route) []route {
 	return found
 }
 
+// matchPath compares a path with a pattern, segment by segment.
 func matchPath(r *http.Request, pattern string) bool {
-	open := strings.IndexByte(pattern, '{')
-	if open < 0 {
+	if !strings.Contains(pattern, "{") {
 		return r.URL.Path == pattern
 	}
-	value, ok := strings.CutPrefix(r.URL.Path, pattern[:open])
-	if !ok || value == "" || strings.Contains(value, "/") {
+	segments, wanted := strings.Split(r.URL.Path, "/"), strings.Split(pattern, "/")
+	if len(segments) != len(wanted) {
 		return false
 	}
-	r.SetPathValue(strings.Trim(pattern[open:], "{}"), value)
+	for i, w := range wanted {
+		if strings.HasPrefix(w, "{") && segments[i] == "" || !strings.HasPrefix(w, "{") && segments[i] != w {
+			return false
+		}
+	}
+	for i, w := range wanted {
+		if strings.HasPrefix(w, "{") {
+			r.SetPathValue(strings.Trim(w, "{}"), segments[i])
+		}
+	}
 	return true
 }
 
