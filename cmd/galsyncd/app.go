@@ -6,12 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
 
 	"github.com/galsyncd/galsyncd/client"
+	"github.com/galsyncd/galsyncd/internal/autodiscover"
 	"github.com/galsyncd/galsyncd/internal/config"
 	"github.com/galsyncd/galsyncd/schedule"
 )
@@ -27,6 +29,14 @@ type app struct {
 
 	verbose bool
 	stop    context.CancelFunc // ends the context of the command, as a signal does
+
+	network network
+}
+
+// network is how discover and probe reach other machines. The zero value is the network of this machine.
+type network struct {
+	dial     func(ctx context.Context, network, address string) (net.Conn, error)
+	resolver autodiscover.Resolver
 }
 
 const systemConfig = "/etc/galsyncd/config.toml"
@@ -47,7 +57,7 @@ func (a *app) command() *cobra.Command {
 	flags.BoolVar(&a.json, "json", false, "print one JSON document instead of text")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError(err) })
 	root.AddCommand(a.serve(), a.sync(), a.status(), a.lookup(), a.search(), a.encrypt(), a.decrypt(), a.sign(), a.verify(), a.identity(),
-		a.unlock(), a.lock(), a.auth(), a.checkConfig(), a.check(), a.version(), a.docs())
+		a.unlock(), a.lock(), a.auth(), a.discover(), a.checkConfig(), a.check(), a.version(), a.docs())
 	return root
 }
 

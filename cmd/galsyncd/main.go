@@ -22,13 +22,16 @@ func main() {
 
 // run is the program: it parses nothing and decides nothing, and reports the error and the exit status.
 func run(ctx context.Context, args []string, in io.Reader, out, err io.Writer) int {
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
-	a := &app{in: in, out: out, err: err, stop: stop}
+	return (&app{in: in, out: out, err: err}).run(ctx, args)
+}
+
+func (a *app) run(ctx context.Context, args []string) int {
+	ctx, a.stop = context.WithCancel(ctx)
+	defer a.stop()
 	root := a.command()
 	root.SetArgs(args)
-	root.SetIn(in)
-	root.SetOut(out)
-	root.SetErr(err)
+	root.SetIn(a.in)
+	root.SetOut(a.out)
+	root.SetErr(a.err)
 	return a.report(root.ExecuteContext(ctx))
 }

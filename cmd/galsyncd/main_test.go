@@ -13,7 +13,7 @@ import (
 
 // The program runs as a real child process: it is this test binary under its own name.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"galsyncd": main, "strangerd": stranger})
+	testscript.Main(m, map[string]func(){"galsyncd": main, "strangerd": stranger, "townsman": townsman})
 }
 
 // TestScripts runs testdata/script: what users rely on, one script each. The commands that the scripts have on top of
@@ -32,19 +32,21 @@ func TestScripts(t *testing.T) {
 
 func scriptCommands() map[string]func(*testscript.TestScript, bool, []string) {
 	commands := map[string]func(*world, bool, []string){
-		"exits":     cmdExits,     // exits STATUS [<INPUT] [@nobody] PROGRAM ARG...
-		"exchange":  cmdExchange,  // exchange start|again|stop [OPTION...]
-		"fault":     cmdFault,     // fault KIND [OPTION...] | fault clear
-		"people":    cmdPeople,    // people add|remove|recipe|hide|keep-share ...
-		"requests":  cmdRequests,  // requests COUNTER OP NUMBER | requests reset
-		"configure": cmdConfigure, // configure FILE [KEY=TOML...]
-		"daemon":    cmdDaemon,    // daemon start|stop|kill NAME [ARG...]
-		"json":      cmdJSON,      // json PATH OP VALUE, of the last standard output
-		"damage":    cmdDamage,    // damage flip|truncate|overwrite|schema FILE [NUMBER]
-		"mode":      cmdMode,      // mode FILE OCTAL
-		"holds":     cmdHolds,     // holds FOLDER [FILE...]
-		"stranger":  cmdStranger,  // stranger start SOCKET | stranger stop
-		"readable":  cmdReadable,  // [!] readable MAIL NAME TEXT
+		"exits":        cmdExits,        // exits STATUS [<INPUT] [@nobody] PROGRAM ARG...
+		"exchange":     cmdExchange,     // exchange start|again|stop [OPTION...]
+		"fault":        cmdFault,        // fault KIND [OPTION...] | fault clear
+		"people":       cmdPeople,       // people add|remove|recipe|hide|keep-share ...
+		"requests":     cmdRequests,     // requests COUNTER OP NUMBER | requests reset
+		"configure":    cmdConfigure,    // configure FILE [KEY=TOML...]
+		"daemon":       cmdDaemon,       // daemon start|stop|kill NAME [ARG...]
+		"json":         cmdJSON,         // json PATH OP VALUE, of the last standard output
+		"damage":       cmdDamage,       // damage flip|truncate|overwrite|schema FILE [NUMBER]
+		"mode":         cmdMode,         // mode FILE OCTAL
+		"holds":        cmdHolds,        // holds FOLDER [FILE...]
+		"stranger":     cmdStranger,     // stranger start SOCKET | stranger stop
+		"autodiscover": cmdAutodiscover, // autodiscover [KEY=VALUE...]
+		"hosts":        cmdHosts,        // hosts NAME[:PORT]...
+		"readable":     cmdReadable,     // [!] readable MAIL NAME TEXT
 	}
 	out := map[string]func(*testscript.TestScript, bool, []string){}
 	for name, f := range commands {

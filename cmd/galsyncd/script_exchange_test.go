@@ -54,6 +54,7 @@ func exchangeOptions(w *world, args []string) exchangesim.Options {
 	f.BoolVar(&o.Plain, "plain", false, "")
 	f.BoolVar(&o.RequireChannelBinding, "require-channel-binding", false, "")
 	auth := f.String("auth", "none", "")
+	f.Func("names", "", func(s string) error { o.Names = strings.Split(s, ","); return nil })
 	w.Check(f.Parse(args))
 	o.Seed, o.Auth = 1, exchangesim.Auth(*auth)
 	return o

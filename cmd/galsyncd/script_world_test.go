@@ -34,7 +34,7 @@ const nobody = 65534
 
 // passed are the variables that programs get from the script.
 var passed = []string{"PATH", "HOME", "TMPDIR", "GORACE", "GOCOVERDIR", "GOTRACEBACK", "GALSYNCD_CONFIG", "GALSYNCD_SOCKET",
-	"XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME", "XDG_RUNTIME_DIR", "CREDENTIALS_DIRECTORY"}
+	"XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME", "XDG_RUNTIME_DIR", "CREDENTIALS_DIRECTORY", "HOSTS", "SRV"}
 
 // setUpScript gives each script its configuration at $WORK/config.toml, a socket at $SOCKET and a home of its own.
 func setUpScript(env *testscript.Env) error {
@@ -124,7 +124,7 @@ func cmdExits(w *world, neg bool, args []string) {
 	if got != want {
 		w.Fatalf("exit status %d, not %d", got, want)
 	}
-	if args[0] == "galsyncd" {
+	if args[0] == "galsyncd" || args[0] == "townsman" {
 		for _, complaint := range readAloud(errs.String(), got) {
 			w.Fatalf("%s", complaint)
 		}

@@ -13,14 +13,15 @@ const module = "github.com/galsyncd/galsyncd/"
 // allowed says which of our packages each package may import. Packages under cmd may import everything; nothing may
 // import them.
 var allowed = map[string][]string{
-	"cache":           {"directory", "internal/mailaddr"},
-	"client":          {},
-	"cms":             {},
-	"directory":       {"cms", "trust", "internal/mailaddr"},
-	"ews":             {"directory", "internal/mailaddr"},
-	"internal/arrows": {},
-	"internal/bench":  {},
-	"internal/config": {"internal/mailaddr"},
+	"cache":                 {"directory", "internal/mailaddr"},
+	"client":                {},
+	"cms":                   {},
+	"directory":             {"cms", "trust", "internal/mailaddr"},
+	"ews":                   {"directory", "internal/mailaddr"},
+	"internal/arrows":       {},
+	"internal/autodiscover": {"internal/mailaddr"},
+	"internal/bench":        {},
+	"internal/config":       {"internal/mailaddr"},
 	"internal/daemon": {"cache", "client", "cms", "directory", "ews", "schedule", "smime", "trust", "internal/httpauth", "internal/keyring",
 		"internal/mailaddr", "internal/recipients", "internal/service"},
 	"internal/exchangesim": {"internal/testca", "internal/mailaddr", "internal/wbxml"},

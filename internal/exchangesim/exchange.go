@@ -19,6 +19,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Header.Get("return-client-request-id") == "true" {
 		w.Header().Set("client-request-id", r.Header.Get("client-request-id"))
 	}
+	if isAutodiscover(r) {
+		s.serveAutodiscover(w, r)
+		return
+	}
 	if !strings.EqualFold(r.URL.Path, Path) {
 		http.Error(w, "not found", http.StatusNotFound)
 		return

@@ -54,6 +54,8 @@ type Options struct {
 	Listen string
 	// Plain serves http without TLS; only with AuthNone.
 	Plain bool
+	// Names are further DNS names in the TLS certificate, besides localhost.
+	Names []string
 	// HTTP2 offers HTTP/2 as well, over which NTLM never succeeds. Without it only HTTP/1.1 is spoken.
 	HTTP2 bool
 	// ErrorLog takes complaints of the HTTP server about clients; nil drops them.
@@ -80,6 +82,7 @@ type Server struct {
 	leaf     *testca.Leaf
 	auth     *authenticator
 	faults   faultList
+	discover autodiscoverState
 	listener net.Listener
 	http     *http.Server
 	// stop ends answers that never end by themselves.
@@ -165,7 +168,7 @@ func (s *Server) certify() error {
 		return err
 	}
 	s.ca = ca
-	s.leaf, err = ca.Leaf(testca.Options{CommonName: "localhost", Key: key, DNSNames: []string{"localhost"},
+	s.leaf, err = ca.Leaf(testca.Options{CommonName: "localhost", Key: key, DNSNames: append([]string{"localhost"}, s.options.Names...),
 		IPs: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback}, KeyUsage: x509.KeyUsageDigitalSignature})
 	return err
 }

@@ -20,6 +20,7 @@ package httpauth
 
 import (
 	"cmp"
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
@@ -84,6 +85,9 @@ type Options struct {
 	// Kerberos and OAuth are for the methods of these names.
 	Kerberos KerberosOptions
 	OAuth    OAuthOptions
+	// Dial takes the place of the network's own dialer for https; nil is that one. The server's certificate is verified all
+	// the same.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// MaxConns is how many connections are open at the same time, 1 to 8; zero is 2.
 	MaxConns int
 	// CoolDown is how long a credential that was refused twice is not tried again; zero is 6 hours.
@@ -126,6 +130,7 @@ func New(o Options) (*http.Client, error) {
 	}
 	t.lanes = newLanes(cmp.Or(o.MaxConns, defaultConns), func() *lane {
 		h := newTransport(base, roots)
+		o.dial(h, base)
 		h.TLSClientConfig.GetClientCertificate = o.ClientCertificate.forServer(o.Now)
 		return &lane{http: h, guard: t.guard}
 	})
@@ -296,6 +301,42 @@ func newTransport(base *url.URL, roots *x509.CertPool) *http.Transport {
 		Protocols:              &protocols,
 	}
 }
+
+func (o *Options) dial(h *http.Transport, base *url.URL) {
+	if o.Dial != nil && base.Scheme == "https" {
+		h.DialContext = o.Dial
+	}
+}
+
+// NewAnonymous returns a client that shows no credential, for the question of which way in there is. It speaks https only,
+// to any host, verifies the certificate with the roots of o, follows no redirect and uses no proxy.
+func NewAnonymous(o Options) (*http.Client, error) {
+	roots, err := o.roots()
+	if err != nil {
+		return nil, fmt.Errorf("prepare the roots: %w", err)
+	}
+	base := &url.URL{Scheme: "https"}
+	h := newTransport(base, roots)
+	o.dial(h, base)
+	return &http.Client{
+		Transport:     httpsOnly{h},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}, nil
+}
+
+// httpsOnly refuses other schemes, and credentials that slipped into a request.
+type httpsOnly struct{ http *http.Transport }
+
+func (t httpsOnly) RoundTrip(req *http.Request) (*http.Response, error) {
+	if req.URL.Scheme != "https" || req.URL.User != nil || req.Header.Get("Authorization") != "" {
+		closeBody(req)
+		return nil, errors.New("this client speaks https only, and shows no credential")
+	}
+	return t.http.RoundTrip(req)
+}
+
+// CloseIdleConnections is called by the method of http.Client.
+func (t httpsOnly) CloseIdleConnections() { t.http.CloseIdleConnections() }
 
 // loopbackOnly refuses a connection for plain http that leaves this machine, whatever "localhost" resolves to.
 func loopbackOnly(_, address string, _ syscall.RawConn) error {
