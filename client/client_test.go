@@ -276,7 +276,7 @@ func TestCutAnswers(t *testing.T) {
 	if _, err := c.Encrypt(t.Context(), strings.NewReader("hello"), io.Discard, EncryptOptions{}); !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("encrypt: %v", err)
 	}
-	if _, err := c.Decrypt(t.Context(), strings.NewReader("hello"), io.Discard); !errors.Is(err, io.ErrUnexpectedEOF) {
+	if _, err := c.Decrypt(t.Context(), strings.NewReader("hello"), io.Discard, DecryptOptions{}); !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("decrypt: %v", err)
 	}
 	c = fakeDaemon(t, cut("application/x-ndjson", `{"event":"progress"}`+"\n"))

@@ -34,6 +34,20 @@ type EncryptOptions struct {
 	Explain bool
 }
 
+// DecryptOptions are wishes for a decryption; the zero value has none.
+type DecryptOptions struct {
+	// Unwrap takes the signatures inside off too, for programs that cannot read application/pkcs7-mime.
+	Unwrap bool
+	// TripleDES accepts mails that are encrypted with Triple-DES.
+	TripleDES bool
+}
+
+// VerifyOptions are wishes for a verification; the zero value has none.
+type VerifyOptions struct {
+	// SHA1 examines signatures with SHA-1 further; the best that is said about them is "untrusted".
+	SHA1 bool
+}
+
 // SignOptions are wishes for a signature; the zero value has none.
 type SignOptions struct {
 	// Identity is as in EncryptOptions.
@@ -59,13 +73,13 @@ type Copy struct {
 // Decrypted says how a mail was protected.
 type Decrypted struct {
 	// Protection is "malleable" or "authenticated".
-	Protection string
+	Protection string `json:"protection"`
 	// Cipher is the content-encryption algorithm, for example "AES-256-CBC".
-	Cipher string
+	Cipher string `json:"cipher"`
 	// Verification is what is known about signatures; nil when the findings were too long to be sent along: then Verdict
 	// is all there is.
-	Verification *Verification
-	Verdict      string
+	Verification *Verification `json:"verification,omitempty"`
+	Verdict      string        `json:"verdict"`
 }
 
 // Encrypt reads a mail (message/rfc822) and writes it encrypted to all of its recipients, and returns how. An *Error with
@@ -111,10 +125,17 @@ func (c *Client) EncryptCopies(ctx context.Context, message io.Reader, options E
 
 // Decrypt reads an encrypted mail and writes its plaintext. The daemon sends the first byte only after it checked the
 // whole mail; still, after an error what was written must be thrown away.
-func (c *Client) Decrypt(ctx context.Context, message io.Reader, w io.Writer) (*Decrypted, error) {
+func (c *Client) Decrypt(ctx context.Context, message io.Reader, w io.Writer, options DecryptOptions) (*Decrypted, error) {
 	mail := &source{r: message}
 	defer mail.stop()
-	answer, err := c.postMail(ctx, "/v1/decrypt", "message/rfc822", mail, nil)
+	query := url.Values{}
+	if options.Unwrap {
+		query.Set("unwrap", "1")
+	}
+	if options.TripleDES {
+		query.Set("3des", "1")
+	}
+	answer, err := c.postMail(ctx, "/v1/decrypt", "message/rfc822", mail, query)
 	if err == nil {
 		err = copyMail(w, answer)
 	}
@@ -137,9 +158,9 @@ func headerJSON[T any](text string) *T {
 	return v
 }
 
-// Sign reads a mail and writes it signed. Nothing is written when the daemon refuses; after any other error what was
-// written must be thrown away.
-func (c *Client) Sign(ctx context.Context, message io.Reader, w io.Writer, options SignOptions) error {
+// Sign reads a mail and writes it signed, and returns what to warn about. Nothing is written when the daemon refuses; after
+// any other error what was written must be thrown away.
+func (c *Client) Sign(ctx context.Context, message io.Reader, w io.Writer, options SignOptions) (warnings []string, err error) {
 	mail := &source{r: message, size: options.Size}
 	defer mail.stop()
 	query := url.Values{}
@@ -154,21 +175,72 @@ func (c *Client) Sign(ctx context.Context, message io.Reader, w io.Writer, optio
 		err = copyMail(w, answer)
 	}
 	if err = mail.verdict(ctx, err); err != nil {
-		return fmt.Errorf("sign: %w", err)
+		return nil, fmt.Errorf("sign: %w", err)
 	}
-	return nil
+	if list := headerJSON[[]string](answer.Header.Get("Galsyncd-Warnings")); list != nil {
+		warnings = *list
+	}
+	return warnings, nil
 }
 
 // Verify reads a mail and says what is known about its signatures. An error means that it could not be looked at, not
 // that a signature is bad.
-func (c *Client) Verify(ctx context.Context, message io.Reader) (*Verification, error) {
+func (c *Client) Verify(ctx context.Context, message io.Reader, options VerifyOptions) (*Verification, error) {
 	mail := &source{r: message}
 	defer mail.stop()
-	v, err := ask[Verification](ctx, c, request{method: http.MethodPost, path: "/v1/verify", kind: "message/rfc822", body: mail, size: mail.size, stream: true})
+	v, err := ask[Verification](ctx, c, request{
+		method: http.MethodPost, path: "/v1/verify", query: options.query(), kind: "message/rfc822", body: mail, size: mail.size, stream: true,
+	})
 	if err = mail.verdict(ctx, err); err != nil {
 		return nil, fmt.Errorf("verify: %w", err)
 	}
 	return v, nil
+}
+
+// Unwrap is Verify that also writes the mail without its signatures, when it is signed as a whole and was not changed since:
+// written reports whether that was so. It says nothing about who signed; the Verification does. When the findings are too
+// long to be sent along, it has the verdict alone.
+func (c *Client) Unwrap(ctx context.Context, message io.Reader, w io.Writer, options VerifyOptions) (v *Verification, written bool, err error) {
+	mail := &source{r: message}
+	defer mail.stop()
+	answer, err := c.postMail(ctx, "/v1/verify", "message/rfc822, application/json;q=0.5", mail, options.query())
+	if err == nil {
+		v, written, err = readUnwrapped(w, answer)
+	}
+	if err = mail.verdict(ctx, err); err != nil {
+		return nil, false, fmt.Errorf("verify: %w", err)
+	}
+	return v, written, nil
+}
+
+func readUnwrapped(w io.Writer, answer *http.Response) (v *Verification, written bool, err error) {
+	if expectType(answer, "message/rfc822") == nil {
+		if v = headerJSON[Verification](answer.Header.Get("Galsyncd-Findings")); v == nil {
+			v = &Verification{Verdict: answer.Header.Get("Galsyncd-Verdict")}
+		}
+		return v, true, copyMail(w, answer)
+	}
+	defer func() { _ = answer.Body.Close() }()
+	if err := expectType(answer, "application/json"); err != nil {
+		return nil, false, err
+	}
+	data, err := readAll(answer.Body, maxAnswer)
+	if err != nil {
+		return nil, false, err
+	}
+	v = &Verification{}
+	if err := json.Unmarshal(data, v); err != nil {
+		return nil, false, fmt.Errorf("%w: %w", ErrAnswer, err)
+	}
+	return v, false, nil
+}
+
+func (o VerifyOptions) query() url.Values {
+	query := url.Values{}
+	if o.SHA1 {
+		query.Set("sha1", "1")
+	}
+	return query
 }
 
 func (o EncryptOptions) query() url.Values {

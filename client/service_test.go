@@ -98,7 +98,7 @@ func (parts) Encrypt(_ context.Context, message io.Reader, o service.EncryptOpti
 	return nil
 }
 
-func (parts) Decrypt(_ context.Context, message io.Reader, begin func(service.Decrypted) (io.Writer, error)) error {
+func (parts) Decrypt(_ context.Context, message io.Reader, _ service.DecryptOptions, begin func(service.Decrypted) (io.Writer, error)) error {
 	data, err := io.ReadAll(message)
 	if err != nil {
 		return err
@@ -251,7 +251,7 @@ func TestMail(t *testing.T) {
 	if _, err := c.EncryptCopies(ctx, strings.NewReader(big), client.EncryptOptions{}, func(client.Copy) error { return enough }); !errors.Is(err, enough) {
 		t.Errorf("each: %v", err)
 	}
-	info, err := c.Decrypt(ctx, strings.NewReader("0"+big), &out)
+	info, err := c.Decrypt(ctx, strings.NewReader("0"+big), &out, client.DecryptOptions{})
 	if err != nil || info.Protection != "malleable" || info.Cipher != "aes-256-cbc" || out.String() != big {
 		t.Errorf("decrypt: %+v, %v", info, err)
 	}
@@ -265,7 +265,7 @@ func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 func TestSystemRole(t *testing.T) {
 	c := daemon(t, service.RoleSystem)
 	var refusal *client.Error
-	if _, err := c.Decrypt(t.Context(), strings.NewReader("x"), io.Discard); !errors.As(err, &refusal) || refusal.Code != client.CodeNotAllowed || !strings.Contains(refusal.Hint, "--user enable") {
+	if _, err := c.Decrypt(t.Context(), strings.NewReader("x"), io.Discard, client.DecryptOptions{}); !errors.As(err, &refusal) || refusal.Code != client.CodeNotAllowed || !strings.Contains(refusal.Hint, "--user enable") {
 		t.Errorf("%v", err)
 	}
 }

@@ -445,4 +445,6 @@ type ProtectedHeaders struct {
 	Form         string   `json:"form"`
 	Fields       []string `json:"fields"`
 	Confidential []string `json:"confidential,omitempty"`
+	// Unprotected are the fields that only stand outside, where anybody could have put them, and are shown all the same.
+	Unprotected []string `json:"unprotected,omitempty"`
 }

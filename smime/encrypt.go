@@ -125,6 +125,11 @@ func Encrypt(ctx context.Context, r io.Reader, out Outputs, opts *EncryptOptions
 		}
 	}
 	messages := opts.plan(who, certs, self)
+	if inside != nil {
+		for i := range messages {
+			messages[i].Warnings = append(messages[i].Warnings, inside.warnings(h)...)
+		}
+	}
 	inner, outer, first := h.contentOrText(), h, []byte(nil)
 	if opts.ProtectHeaders {
 		if inner, first, err = h.payload(opts.LegacyDisplay); err != nil {

@@ -22,6 +22,9 @@ type ProtectedHeaders struct {
 	Fields []string `json:"fields"`
 	// Confidential are the names of those that were not readable outside, as the sender says (HP-Outer).
 	Confidential []string `json:"confidential,omitempty"`
+	// Unprotected are the names of the fields that only stand outside, where anybody could have put them, and are shown all
+	// the same, in order.
+	Unprotected []string `json:"unprotected,omitempty"`
 
 	fields header
 	// mail is the entity inside of a message/rfc822; else nil.
@@ -60,6 +63,7 @@ func readProtected(outer header, payload *entity) (*ProtectedHeaders, error) {
 	for _, f := range p.fields {
 		p.Fields = append(p.Fields, f.name)
 	}
+	p.Unprotected = p.unprotected(outer)
 	return p, nil
 }
 
@@ -91,21 +95,41 @@ var userFacing = []string{"From", "To", "Cc", "Subject", "Date", "Reply-To", "Se
 // merge returns the header of the mail with its protected fields in place of those outside. When the mail is from another
 // address inside than outside the outer From stays, for that is what the way of the mail was checked against (RFC 9788
 // section 4.4); fromDiffers then says so.
-func (p *ProtectedHeaders) merge(outer header) (merged header) {
+func (p *ProtectedHeaders) merge(outer header) header {
 	if p == nil {
 		return outer
 	}
-	inside := p.fields
-	if p.fromDiffers(outer) != "" {
-		inside = slices.DeleteFunc(slices.Clone(inside), func(f field) bool { return f.is("From") })
+	return append(p.outside(outer), p.inside(outer)...)
+}
+
+// inside are the protected fields that count.
+func (p *ProtectedHeaders) inside(outer header) header {
+	if p.fromDiffers(outer) == "" {
+		return p.fields
 	}
+	return slices.DeleteFunc(slices.Clone(p.fields), func(f field) bool { return f.is("From") })
+}
+
+// outside are the outer fields that count.
+func (p *ProtectedHeaders) outside(outer header) (kept header) {
+	inside := p.inside(outer)
 	for _, f := range outer {
 		hidden := slices.ContainsFunc(userFacing, f.is) && !f.is("From") || inside.has(f.name)
 		if !hidden {
-			merged = append(merged, f)
+			kept = append(kept, f)
 		}
 	}
-	return append(merged, inside...)
+	return kept
+}
+
+// unprotected are the names of the outer fields that merge keeps, but those that belong to the way of the mail.
+func (p *ProtectedHeaders) unprotected(outer header) (names []string) {
+	for _, f := range p.outside(outer) {
+		if !slices.ContainsFunc(trace, f.is) && !strings.HasPrefix(strings.ToLower(f.name), "content-") && !slices.Contains(names, f.name) {
+			names = append(names, f.name)
+		}
+	}
+	return names
 }
 
 // fromDiffers is a sentence when the protected From is not the outer one.

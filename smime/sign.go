@@ -47,14 +47,15 @@ type SignOptions struct {
 	// LF ends the lines of the output with LF in place of CRLF. The signature is over CRLF all the same. It has no
 	// meaning inside an encrypted mail.
 	LF bool
+	// Warn, when not nil, is given sentences about how readers will take the signature, before the first byte is written. The
+	// mail is signed all the same. Encrypt puts them into Choice.Warnings in its place.
+	Warn func(warnings []string)
 }
 
 // Signed says how a mail was signed.
 type Signed struct {
 	// Digest is the digest algorithm of the signature.
 	Digest crypto.Hash
-	// Warnings are sentences for people; the mail was signed all the same.
-	Warnings []string
 }
 
 // forMail are the options for a mail with this header: with the signer that Choose picks.
@@ -97,6 +98,9 @@ func Sign(ctx context.Context, r io.Reader, w io.Writer, opts *SignOptions) (*Si
 	if _, _, err := h.mediaType(); err != nil {
 		return nil, err
 	}
+	if warnings := s.warnings(h); opts.Warn != nil && warnings != nil {
+		opts.Warn(warnings)
+	}
 	out := bufio.NewWriterSize(w, blockSize)
 	var lines io.Writer = out
 	lf := &lfWriter{w: out}
@@ -113,7 +117,7 @@ func Sign(ctx context.Context, r io.Reader, w io.Writer, opts *SignOptions) (*Si
 	if err := errors.Join(lf.Flush(), out.Flush()); err != nil {
 		return nil, fmt.Errorf("write mail: %w", err)
 	}
-	return &Signed{Digest: s.key.Digest, Warnings: s.warnings(h)}, nil
+	return &Signed{Digest: s.key.Digest}, nil
 }
 
 // signing is a signature to be made.

@@ -197,8 +197,11 @@ func TestSignHeader(t *testing.T) {
 		t.Errorf("fields %s", got)
 	}
 	var out bytes.Buffer
-	result, err := Sign(t.Context(), strings.NewReader("From: Bob <bob@corp.example>\n\nhi\n"), &out, &SignOptions{Signer: signer(crowd()[alice])})
-	if err != nil || len(result.Warnings) != 1 || !strings.Contains(result.Warnings[0], "does not name bob@corp.example") {
+	var warnings []string
+	result, err := Sign(t.Context(), strings.NewReader("From: Bob <bob@corp.example>\n\nhi\n"), &out, &SignOptions{
+		Signer: signer(crowd()[alice]), Warn: func(list []string) { warnings = append(warnings, list...) },
+	})
+	if err != nil || len(warnings) != 1 || !strings.Contains(warnings[0], "does not name bob@corp.example") {
 		t.Errorf("%v, %v", result, err)
 	}
 }

@@ -159,6 +159,11 @@ func decisive(layers []Layer) (found *Layer) {
 	return found
 }
 
+// intact reports that the mail is signed as a whole and as its signer, whoever that is, has signed it.
+func (v *Verification) intact() bool {
+	return slices.Contains(verdicts, v.Verdict) && v.Verdict != Invalid
+}
+
 // lower makes a verdict about signatures worse, never better.
 func (v *Verification) lower(to Verdict, reason string) {
 	if slices.Contains(verdicts, v.Verdict) && better(v.Verdict, to) {

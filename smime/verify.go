@@ -23,17 +23,38 @@ const maxSignedParts = 32
 // A detached signature stands behind what it signs, so a multipart/signed mail is held in memory, like the content of an
 // opaque one.
 func Verify(ctx context.Context, r io.Reader, opts *VerifyOptions) (*Verification, error) {
+	return Unwrap(ctx, r, nil, &UnwrapOptions{Verify: opts})
+}
+
+// UnwrapOptions say how the mail is judged and written.
+type UnwrapOptions struct {
+	// Verify says whom to trust; nil trusts nobody.
+	Verify *VerifyOptions
+	// LF writes lines that end in LF in place of CRLF, unless the content is binary.
+	LF bool
+}
+
+// Unwrap is Verify that also writes the mail without its signatures and compression, for programs that cannot read
+// application/pkcs7-mime, to what begin returns. Protected header fields take the place of those outside. An encrypted part
+// inside stays as it is.
+//
+// begin is called once, when the whole mail was read, and only for a mail that is signed as a whole and not changed: the
+// verdict is Valid, OtherAddress, ExpiredThen or Untrusted.
+func Unwrap(ctx context.Context, r io.Reader, begin func(*Verification) (io.Writer, error), opts *UnwrapOptions) (*Verification, error) {
 	in := bufio.NewReaderSize(&contextReader{ctx, r}, blockSize)
 	h, err := readMailHeader(in)
 	if err != nil {
 		return nil, err
 	}
-	w := newWalker(ctx, h, opts)
+	w := newWalker(ctx, h, opts.Verify)
 	if err := w.entity(stream(h, in)); err != nil {
 		return nil, err
 	}
 	v, err := w.verification(h)
 	if err != nil || v.Verdict != Unsigned || len(w.layers) > 0 {
+		if err == nil && begin != nil && v.intact() && w.payload.again {
+			err = w.unwrapped(h, in, v, begin, opts.LF)
+		}
 		return v, err
 	}
 	scan := &partScan{walker: w}
@@ -44,6 +65,22 @@ func Verify(ctx context.Context, r io.Reader, opts *VerifyOptions) (*Verificatio
 	// What was not looked at is read all the same, so that the writer of a pipe is not cut off.
 	_, err = io.Copy(io.Discard, in)
 	return v, err
+}
+
+// unwrapped writes what is signed.
+func (w *walker) unwrapped(h header, rest io.Reader, v *Verification, begin func(*Verification) (io.Writer, error), lf bool) error {
+	if _, err := io.Copy(io.Discard, rest); err != nil {
+		return fmt.Errorf("read mail: %w", err)
+	}
+	out, err := begin(v)
+	if err != nil {
+		return err
+	}
+	content := w.payload
+	if v.Headers != nil && v.Headers.mail != nil {
+		content = v.Headers.mail
+	}
+	return (&plainMail{ctx: w.ctx, w: out, lf: lf, outer: v.Headers.merge(h), entity: content}).write()
 }
 
 func newWalker(ctx context.Context, h header, opts *VerifyOptions) *walker {

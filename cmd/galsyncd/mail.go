@@ -180,25 +180,33 @@ func ownFiles(files *outputs, dir string, copy client.Copy) (places []io.Writer,
 }
 
 func (a *app) decrypt() *cobra.Command {
-	return &cobra.Command{
+	var opts client.DecryptOptions
+	cmd := &cobra.Command{
 		Use:   "decrypt [IN [OUT]]",
 		Short: "decrypt a mail with one's own keys",
 		Long: "Reads an encrypted mail and writes it decrypted. Nothing is written before all of it was checked. Standard error\n" +
 			"says how well it was protected: \"authenticated\" content is what the sender encrypted; \"malleable\" content may have\n" +
-			"been changed on the way, so do not let it load anything from outside. The keyring must be unlocked.",
-		Example: "  galsyncd decrypt encrypted.eml mail.eml",
+			"been changed on the way, so do not let it load anything from outside. The keyring must be unlocked.\n\n" +
+			"With --json and OUT, standard output is one document with what is known about protection and signatures.",
+		Example: "  galsyncd decrypt encrypted.eml mail.eml\n  galsyncd --json decrypt --unwrap encrypted.eml mail.eml",
 		Args:    positional(0, 2, "IN and OUT at most"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return failed(a.runDecrypt(cmd.Context(), args))
+			return failed(a.runDecrypt(cmd.Context(), args, opts))
 		},
 	}
+	cmd.Flags().BoolVar(&opts.Unwrap, "unwrap", false, "take the signatures inside off too, for programs that cannot show them")
+	cmd.Flags().BoolVar(&opts.TripleDES, "3des", false, "accept mails encrypted with Triple-DES, as some old ones are")
+	return cmd
 }
 
-func (a *app) runDecrypt(ctx context.Context, args []string) error {
+func (a *app) runDecrypt(ctx context.Context, args []string, opts client.DecryptOptions) error {
 	return a.transform(args, func(m *mailWork) error {
-		how, err := m.client.Decrypt(ctx, m.in, m.out)
+		how, err := m.client.Decrypt(ctx, m.in, m.out, opts)
 		if err != nil {
 			return err
+		}
+		if a.json && m.name != "" {
+			return a.print(how, nil)
 		}
 		a.say("decrypted: %s (%s)", how.Protection, how.Cipher)
 		switch v := how.Verification; {

@@ -33,47 +33,59 @@ func (a *app) sign() *cobra.Command {
 func (a *app) runSign(ctx context.Context, args []string, opts client.SignOptions) error {
 	return a.transform(args, func(m *mailWork) error {
 		opts.Size = m.size
-		return m.client.Sign(ctx, m.in, m.out, opts)
+		warnings, err := m.client.Sign(ctx, m.in, m.out, opts)
+		if err == nil {
+			lines(a.err, "warning: ", warnings)
+		}
+		return err
 	})
 }
 
 func (a *app) verify() *cobra.Command {
-	return &cobra.Command{
-		Use:   "verify [IN]",
+	var opts client.VerifyOptions
+	cmd := &cobra.Command{
+		Use:   "verify [IN [OUT]]",
 		Short: "say who signed a mail, whether that is its sender, and whether the signer is trusted",
 		Long: "The verdict is one of: valid; invalid (the mail was changed, or the signature is no good); untrusted (nobody\n" +
 			"trusted vouches for the signer); valid-but-other-address (somebody else than the From address signed);\n" +
 			"expired-then (the certificate has expired since); unsigned; partial (only a part of the mail is signed). The\n" +
-			"exit status is 0 when the verdict is valid, and 1 otherwise.",
-		Example: "  galsyncd verify mail.eml\n  galsyncd --json verify <mail.eml",
-		Args:    positional(0, 1, "IN at most"),
+			"exit status is 0 when the verdict is valid, and 1 otherwise.\n\n" +
+			"OUT gets the mail without its signatures, for programs that cannot show them. It is written only when the mail is\n" +
+			"signed as a whole and was not changed since; whether the signer is who you think is still for the verdict to say.",
+		Example: "  galsyncd verify mail.eml\n  galsyncd --json verify <mail.eml\n  galsyncd verify opaque.eml readable.eml",
+		Args:    positional(0, 2, "IN and OUT at most"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			v, err := a.runVerify(cmd.Context(), args)
-			if err != nil {
-				return failed(err)
-			}
-			if err := a.print(v, func(w io.Writer) { printVerification(w, v) }); err != nil {
-				return failed(err)
-			}
-			if v.Verdict != "valid" {
-				return &exitError{status: exitNotFound}
-			}
-			return nil
+			return failed(a.runVerify(cmd.Context(), args, opts))
 		},
 	}
+	cmd.Flags().BoolVar(&opts.SHA1, "sha1", false, "look further into signatures with SHA-1, which can be forged: untrusted at best, in place of invalid")
+	return cmd
 }
 
-func (a *app) runVerify(ctx context.Context, args []string) (*client.Verification, error) {
-	c, err := a.client()
-	if err != nil {
-		return nil, err
+func (a *app) runVerify(ctx context.Context, args []string, opts client.VerifyOptions) error {
+	var v *client.Verification
+	work := func(m *mailWork) (err error) { v, err = m.client.Verify(ctx, m.in, opts); return err }
+	if len(args) == 2 {
+		work = func(m *mailWork) (err error) {
+			var written bool
+			if v, written, err = m.client.Unwrap(ctx, m.in, m.out, opts); !written {
+				m.files.drop(m.out)
+			}
+			return err
+		}
 	}
-	in, _, err := a.input(args)
-	if err != nil {
-		return nil, err
+	if err := a.transform(args, work); err != nil {
+		return err
 	}
-	defer in.Close()
-	return c.Verify(ctx, in)
+	if len(args) == 2 && args[1] == "-" { // standard output is the mail's
+		printVerification(a.err, v)
+	} else if err := a.print(v, func(w io.Writer) { printVerification(w, v) }); err != nil {
+		return err
+	}
+	if v.Verdict != "valid" {
+		return &exitError{status: exitNotFound}
+	}
+	return nil
 }
 
 func printVerification(w io.Writer, v *client.Verification) {
@@ -91,6 +103,9 @@ func printVerification(w io.Writer, v *client.Verification) {
 	}
 	if v.Headers != nil && len(v.Headers.Fields) > 0 {
 		fmt.Fprintf(w, "  protected header fields: %s\n", strings.Join(v.Headers.Fields, ", "))
+		if len(v.Headers.Unprotected) > 0 {
+			fmt.Fprintf(w, "  unprotected header fields: %s\n", strings.Join(v.Headers.Unprotected, ", "))
+		}
 	}
 }
 

@@ -201,7 +201,7 @@ func BenchmarkDecrypt(b *testing.B) {
 		d := s.serveUser(b, &testca.Leaf{Certificate: cert, Key: key})
 		contenders := []contender{
 			overSocket(d, in, out("socket"), func(b *testing.B, in *os.File, out io.Writer) error {
-				_, err := d.client.Decrypt(b.Context(), in, out)
+				_, err := d.client.Decrypt(b.Context(), in, out, client.DecryptOptions{})
 				return err
 			}),
 			program("galsyncd decrypt IN OUT", nil, galsyncd, "--socket", d.socket, "decrypt", in, out("command")),

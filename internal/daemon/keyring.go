@@ -183,7 +183,7 @@ func (n NoKeyring) Unlock(context.Context, service.Secret, time.Duration) error 
 func (NoKeyring) Lock(context.Context) error { return nil }
 
 // Decrypt implements service.Decrypter.
-func (n NoKeyring) Decrypt(context.Context, io.Reader, func(service.Decrypted) (io.Writer, error)) error {
+func (n NoKeyring) Decrypt(context.Context, io.Reader, service.DecryptOptions, func(service.Decrypted) (io.Writer, error)) error {
 	return n.problem("open the private keys")
 }
 

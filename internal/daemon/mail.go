@@ -88,7 +88,7 @@ func (e Encrypter) Encrypt(ctx context.Context, message io.Reader, o service.Enc
 
 func (e Encrypter) options(o service.EncryptOptions) (*smime.EncryptOptions, error) {
 	e.ask, e.explain = o.Recipients, o.Explain
-	opts := &smime.EncryptOptions{Recipients: e, To: o.To, Algorithms: e.Algorithms, ProtectHeaders: o.ProtectHeaders}
+	opts := &smime.EncryptOptions{Recipients: e, To: o.To, Algorithms: e.Algorithms, ProtectHeaders: o.ProtectHeaders, LegacyDisplay: true}
 	if (o.Sign || o.ToSelf) && e.Signer == nil {
 		return nil, service.NewProblem(service.CodeNotAvailable, "use an own key: this daemon has no keyring", "")
 	}
@@ -125,7 +125,7 @@ type Decrypter struct {
 }
 
 // Decrypt implements service.Decrypter.
-func (d Decrypter) Decrypt(ctx context.Context, message io.Reader, begin func(service.Decrypted) (io.Writer, error)) error {
+func (d Decrypter) Decrypt(ctx context.Context, message io.Reader, o service.DecryptOptions, begin func(service.Decrypted) (io.Writer, error)) error {
 	own, err := unlocked(d.Keyring)
 	if err != nil {
 		return keyringProblem("open the private keys", err)
@@ -134,7 +134,10 @@ func (d Decrypter) Decrypt(ctx context.Context, message io.Reader, begin func(se
 	for i, id := range own {
 		identities[i] = cms.Identity{Certificate: id.Certificate, Key: id.Key}
 	}
-	opts := &smime.DecryptOptions{Identities: identities, Spool: d.Spool, MaxContent: d.MaxContent, Verify: *d.Verifier.options()}
+	opts := &smime.DecryptOptions{
+		Identities: identities, Spool: d.Spool, MaxContent: d.MaxContent, Verify: *d.Verifier.options(service.VerifyOptions{}),
+		Unwrap: o.Unwrap, AllowTripleDES: o.TripleDES,
+	}
 	open := func(m smime.Decrypted) (io.Writer, error) {
 		return begin(service.Decrypted{Protection: m.Protection.String(), Cipher: m.Cipher.String(), Verification: m.Verification})
 	}

@@ -32,7 +32,7 @@ func (s Signer) Sign(ctx context.Context, message io.Reader, out io.Writer, o se
 }
 
 func (s Signer) options(o service.SignOptions) *smime.SignOptions {
-	return &smime.SignOptions{Opaque: o.Opaque, Time: s.Now(), Choose: func(from []mailaddr.Address) (smime.Signer, error) {
+	return &smime.SignOptions{Opaque: o.Opaque, Warn: o.Warn, Time: s.Now(), Choose: func(from []mailaddr.Address) (smime.Signer, error) {
 		return s.choose(o.Identity, from)
 	}}
 }
@@ -119,8 +119,8 @@ type Verifier struct {
 }
 
 // Verify implements service.Verifier.
-func (v Verifier) Verify(ctx context.Context, message io.Reader) (*smime.Verification, error) {
-	findings, err := smime.Verify(ctx, message, v.options())
+func (v Verifier) Verify(ctx context.Context, message io.Reader, o service.VerifyOptions) (*smime.Verification, error) {
+	findings, err := smime.Unwrap(ctx, message, o.Unwrap, &smime.UnwrapOptions{Verify: v.options(o)})
 	if err != nil {
 		return nil, mailProblem(err)
 	}
@@ -131,6 +131,6 @@ func (v Verifier) Verify(ctx context.Context, message io.Reader) (*smime.Verific
 	return findings, nil
 }
 
-func (v Verifier) options() *smime.VerifyOptions {
-	return &smime.VerifyOptions{Policy: v.Policy, Now: v.Now, MaxContent: v.MaxContent}
+func (v Verifier) options(o service.VerifyOptions) *smime.VerifyOptions {
+	return &smime.VerifyOptions{Policy: v.Policy, Now: v.Now, MaxContent: v.MaxContent, ReportSHA1: o.SHA1}
 }

@@ -49,7 +49,7 @@ func TestDecryptionFailuresAreBounded(t *testing.T) {
 
 type failingDecrypter struct{}
 
-func (failingDecrypter) Decrypt(_ context.Context, message io.Reader, _ func(Decrypted) (io.Writer, error)) error {
+func (failingDecrypter) Decrypt(_ context.Context, message io.Reader, _ DecryptOptions, _ func(Decrypted) (io.Writer, error)) error {
 	if _, err := io.Copy(io.Discard, message); err != nil {
 		return err
 	}

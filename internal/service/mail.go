@@ -161,6 +161,8 @@ type copies struct {
 	// parts frames several copies; nil when only one is wanted.
 	parts *multipart.Writer
 	list  []*encryptedCopy
+	// warnings are about a signature.
+	warnings []string
 	// explanation is JSON that follows the copies; nil when nobody asked.
 	explanation []byte
 }
@@ -189,6 +191,9 @@ func (c *copies) header(h http.Header) {
 	} else if choice := c.list[0].envelope.Choice; choice != nil {
 		h.Set("Galsyncd-Cipher", choice.Cipher)
 		h.Set("Galsyncd-Choice", headerJSON(choice))
+	}
+	if c.warnings != nil {
+		h.Set("Galsyncd-Warnings", headerJSON(c.warnings))
 	}
 	h.Set("Content-Type", kind)
 }
@@ -319,7 +324,15 @@ func (s *Server) postDecrypt(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *Server) decrypt(w http.ResponseWriter, r *http.Request) error {
-	if _, err := query(r); err != nil {
+	values, err := query(r, "unwrap", "3des")
+	if err != nil {
+		return err
+	}
+	var options DecryptOptions
+	if options.Unwrap, err = flag(values, "unwrap"); err != nil {
+		return err
+	}
+	if options.TripleDES, err = flag(values, "3des"); err != nil {
 		return err
 	}
 	if s.Decrypter == nil {
@@ -333,7 +346,7 @@ func (s *Server) decrypt(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	var sink *mailWriter
-	err = s.Decrypter.Decrypt(r.Context(), message, func(d Decrypted) (io.Writer, error) {
+	err = s.Decrypter.Decrypt(r.Context(), message, options, func(d Decrypted) (io.Writer, error) {
 		if err := message.verdict(nil); err != nil || sink != nil {
 			return nil, errors.Join(errUnread, err)
 		}

@@ -91,7 +91,15 @@ type Envelope struct {
 type Decrypter interface {
 	// Decrypt reads the message to its end. Only when all of it was checked does it call begin, once, and write the
 	// plaintext to what begin returns.
-	Decrypt(ctx context.Context, message io.Reader, begin func(Decrypted) (io.Writer, error)) error
+	Decrypt(ctx context.Context, message io.Reader, options DecryptOptions, begin func(Decrypted) (io.Writer, error)) error
+}
+
+// DecryptOptions are the wishes of the caller.
+type DecryptOptions struct {
+	// Unwrap takes the signatures inside off too, for programs that cannot read application/pkcs7-mime.
+	Unwrap bool
+	// TripleDES accepts mails that are encrypted with Triple-DES.
+	TripleDES bool
 }
 
 // Decrypted says how a mail was protected.

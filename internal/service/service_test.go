@@ -377,7 +377,7 @@ func closeAll(copies []io.WriteCloser) error {
 
 type fakeDecrypter struct{}
 
-func (fakeDecrypter) Decrypt(_ context.Context, message io.Reader, begin func(Decrypted) (io.Writer, error)) error {
+func (fakeDecrypter) Decrypt(_ context.Context, message io.Reader, _ DecryptOptions, begin func(Decrypted) (io.Writer, error)) error {
 	first := make([]byte, 5)
 	_, _ = io.ReadFull(message, first)
 	if string(first) == "early" {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"slices"
@@ -24,12 +25,22 @@ type SignOptions struct {
 	Identity string
 	// Opaque wraps the mail, so that only S/MIME programs can show it.
 	Opaque bool
+	// Warn, when not nil, is given sentences about how readers will take the signature, before the first byte is written.
+	Warn func(warnings []string)
 }
 
 // Verifier verifies signed mails.
 type Verifier interface {
-	// Verify reads the message to its end.
-	Verify(ctx context.Context, message io.Reader) (*smime.Verification, error)
+	// Verify reads the message to its end. When options.Unwrap is set and the mail is signed as a whole and not changed, it
+	// is called, and the mail without its signatures is written to what it returns.
+	Verify(ctx context.Context, message io.Reader, options VerifyOptions) (*smime.Verification, error)
+}
+
+// VerifyOptions are the wishes of the caller.
+type VerifyOptions struct {
+	// SHA1 examines signatures with SHA-1 further; the best that is said about them is "untrusted".
+	SHA1   bool
+	Unwrap func(*smime.Verification) (io.Writer, error)
 }
 
 func (s *Server) postSign(w http.ResponseWriter, r *http.Request) error {
@@ -61,6 +72,7 @@ func (s *Server) postSign(w http.ResponseWriter, r *http.Request) error {
 		if err != nil {
 			return err
 		}
+		options.Warn = func(warnings []string) { c.warnings = warnings }
 		if err := s.Signer.Sign(r.Context(), message, out, options); err != nil {
 			return err
 		}
@@ -69,8 +81,16 @@ func (s *Server) postSign(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *Server) postVerify(w http.ResponseWriter, r *http.Request) error {
-	if _, err := query(r); err != nil {
+	values, err := query(r, "sha1")
+	if err != nil {
 		return err
+	}
+	var options VerifyOptions
+	if options.SHA1, err = flag(values, "sha1"); err != nil {
+		return err
+	}
+	if accepted(r, "application/json", "message/rfc822") == "" {
+		return NewProblem(CodeNotAcceptable, "findings come as application/json, with the mail as message/rfc822", "")
 	}
 	if s.Verifier == nil {
 		return missing("verification")
@@ -79,8 +99,25 @@ func (s *Server) postVerify(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	findings, err := s.Verifier.Verify(r.Context(), message)
+	var sink *mailWriter
+	if accepted(r, "application/json", "message/rfc822") == "message/rfc822" {
+		options.Unwrap = func(v *smime.Verification) (io.Writer, error) {
+			if err := message.verdict(nil); err != nil || sink != nil {
+				return nil, errors.Join(errUnread, err)
+			}
+			sink = &mailWriter{w: w, header: func(h http.Header) {
+				h.Set("Content-Type", "message/rfc822")
+				setFindings(h, v)
+			}}
+			return sink, nil
+		}
+	}
+	findings, err := s.Verifier.Verify(r.Context(), message, options)
 	if err = message.verdict(err); err != nil {
+		return err
+	}
+	if sink != nil {
+		_, err = sink.Write(nil) // the header, should the mail be empty
 		return err
 	}
 	return writeJSON(w, http.StatusOK, findings)

@@ -33,8 +33,16 @@ func (fakeSigner) Sign(_ context.Context, message io.Reader, out io.Writer, o Si
 
 type fakeVerifier struct{}
 
-func (fakeVerifier) Verify(_ context.Context, message io.Reader) (*smime.Verification, error) {
+func (fakeVerifier) Verify(_ context.Context, message io.Reader, o VerifyOptions) (*smime.Verification, error) {
 	body, err := io.ReadAll(message)
+	if o.Unwrap != nil && err == nil && !strings.Contains(string(body), "forged") {
+		v := &smime.Verification{Verdict: smime.Untrusted, Reasons: []string{}}
+		w, err := o.Unwrap(v)
+		if err == nil {
+			_, err = w.Write([]byte("unwrapped"))
+		}
+		return v, err
+	}
 	if strings.Contains(string(body), "forged") {
 		return &smime.Verification{Verdict: smime.Invalid, Reasons: []string{"the content was changed"}}, err
 	}
@@ -61,6 +69,22 @@ func TestVerify(t *testing.T) {
 		if err := json.Unmarshal(got.body, &v); err != nil || got.status != http.StatusOK || v.Verdict != want {
 			t.Errorf("%q: %d %s", body, got.status, got.body)
 		}
+	}
+}
+
+// TestVerifyUnwraps: who accepts a mail gets it without its signatures when it is unchanged, else the findings.
+func TestVerifyUnwraps(t *testing.T) {
+	h := serve(t, &Server{Verifier: fakeVerifier{}})
+	got := h.do(t, "POST", "/v1/verify", strings.NewReader("a: b\r\n\r\nfine"), "Accept", "message/rfc822, application/json;q=0.5")
+	if string(got.body) != "unwrapped" || got.header.Get("Galsyncd-Verdict") != "untrusted" || got.header.Get("Galsyncd-Findings") == "" || got.header.Get("Content-Type") != "message/rfc822" {
+		t.Errorf("%v %q", got.header, got.body)
+	}
+	got = h.do(t, "POST", "/v1/verify", strings.NewReader("a: b\r\n\r\nforged"), "Accept", "message/rfc822, application/json;q=0.5")
+	if got.header.Get("Content-Type") != "application/json" || !strings.Contains(string(got.body), `"invalid"`) {
+		t.Errorf("%v %q", got.header, got.body)
+	}
+	if p := h.do(t, "POST", "/v1/verify", strings.NewReader("x"), "Accept", "text/html").problem(t); p.Code != CodeNotAcceptable {
+		t.Errorf("%+v", p)
 	}
 }
 
