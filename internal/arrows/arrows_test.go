@@ -21,6 +21,7 @@ var allowed = map[string][]string{
 	"internal/arrows":       {},
 	"internal/autodiscover": {"internal/mailaddr"},
 	"internal/bench":        {},
+	"internal/certfile":     {"cms"},
 	"internal/config":       {"internal/mailaddr"},
 	"internal/daemon": {"cache", "client", "cms", "directory", "ews", "schedule", "smime", "trust", "internal/httpauth", "internal/keyring",
 		"internal/mailaddr", "internal/recipients", "internal/service"},
