@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/galsyncd/galsyncd/internal/httpfault"
 )
 
 // Response codes (MS-OXWSCDATA section 2.2.5.24) that this package decides by.
@@ -157,9 +159,9 @@ func (a *answer) readFault(r *reader) error {
 	})
 	if err == nil && a.code == "" {
 		_, local, _ := strings.Cut(faultcode, ":")
-		a.code = clean(local, 100)
+		a.code = httpfault.Clean(local, 100)
 		if !strings.HasPrefix(local, "Error") {
-			a.code = "SOAP fault " + strconv.Quote(clean(faultcode, 100))
+			a.code = "SOAP fault " + strconv.Quote(httpfault.Clean(faultcode, 100))
 		}
 	}
 	return err
@@ -183,7 +185,7 @@ func (a *answer) readCode(r *reader) error {
 	if a.code != "" {
 		return errors.New("the answer has more than one response code")
 	}
-	a.code = clean(code, 100)
+	a.code = httpfault.Clean(code, 100)
 	return nil
 }
 
@@ -200,7 +202,7 @@ func (a *answer) readMessageXML(r *reader) error {
 		case "BackOffMilliseconds":
 			a.backOff = milliseconds(value)
 		case "InnerErrorResponseCode":
-			a.inner = clean(value, 100)
+			a.inner = httpfault.Clean(value, 100)
 		}
 		return err
 	})
@@ -219,7 +221,7 @@ func milliseconds(s string) time.Duration {
 func (a *answer) resolveNames(x *exchange) (ResolveNamesResponse, error) {
 	switch {
 	case a.message != "ResolveNamesResponseMessage":
-		return ResolveNamesResponse{}, x.malformed(fmt.Errorf("the server answered another question (%s)", clean(a.message, 60)))
+		return ResolveNamesResponse{}, x.malformed(fmt.Errorf("the server answered another question (%s)", httpfault.Clean(a.message, 60)))
 	case a.code == CodeNoResults && a.set.size() == 0:
 		return ResolveNamesResponse{ResponseCode: a.code}, nil
 	case a.code == CodeNoResults:

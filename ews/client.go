@@ -20,7 +20,6 @@ import (
 	"log/slog"
 	"mime"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -28,6 +27,7 @@ import (
 	"time"
 
 	"github.com/galsyncd/galsyncd/directory"
+	"github.com/galsyncd/galsyncd/internal/httpfault"
 )
 
 // Defaults of the zero values of Client.
@@ -129,7 +129,7 @@ func (c *Client) check() error {
 	switch {
 	case err != nil || u.Host == "" || u.User != nil:
 		return errors.New("the URL is not of the form https://HOST/EWS/Exchange.asmx")
-	case u.Scheme == "https" || u.Scheme == "http" && isLoopback(u.Hostname()):
+	case u.Scheme == "https" || u.Scheme == "http" && httpfault.IsLoopback(u.Hostname()):
 		return nil
 	case u.Scheme == "http":
 		return errors.New("plain http is accepted for loopback addresses only; use https")
@@ -140,11 +140,6 @@ func (c *Client) check() error {
 // notInHeader reports what does not belong into a header field: controls, which could begin another one, and all that is
 // not ASCII (RFC 9110 section 5.5).
 func notInHeader(r rune) bool { return r < ' ' || r > '~' }
-
-func isLoopback(host string) bool {
-	addr, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && addr.IsLoopback()
-}
 
 // newRequestID makes a random UUID for client-request-id (RFC 9562 section 5.4).
 func newRequestID() string {
@@ -209,7 +204,7 @@ func (x *exchange) roundTrip(ctx context.Context, envelope []byte) (*answer, err
 	if err != nil {
 		return nil, x.transportError(ctx, err)
 	}
-	x.status, x.theirs = resp.StatusCode, clean(resp.Header.Get("request-id"), 64)
+	x.status, x.theirs = resp.StatusCode, httpfault.Clean(resp.Header.Get("request-id"), 64)
 	a, err := x.read(ctx, resp)
 	// What is left is read within bounds, so that the connection can be used again.
 	_, _ = io.CopyN(io.Discard, resp.Body, maxDrain)

@@ -4,11 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strings"
 	"time"
-	"unicode"
 
 	"github.com/galsyncd/galsyncd/directory"
+	"github.com/galsyncd/galsyncd/internal/httpfault"
 )
 
 // ErrUnauthorized is wrapped by the error of a request whose credential was refused, or not even tried because it was
@@ -136,7 +135,7 @@ func (x *exchange) codeError(a *answer, resp *http.Response) error {
 	} else {
 		reason = "the server answered " + code
 	}
-	if text := clean(a.text, 200); text != "" && !known {
+	if text := httpfault.Clean(a.text, 200); text != "" && !known {
 		reason += fmt.Sprintf("; it says %q", text)
 	}
 	e := &Error{Code: code, BackOff: a.backOff, Temporary: facts.temporary, reason: reason, hint: facts.hint}
@@ -144,22 +143,7 @@ func (x *exchange) codeError(a *answer, resp *http.Response) error {
 		e.causes = []error{facts.cause}
 	}
 	if e.BackOff == 0 {
-		e.BackOff = x.client.retryAfter(resp)
+		e.BackOff = httpfault.RetryAfter(resp, x.client.Now)
 	}
 	return x.fail(e)
-}
-
-// clean makes text of a server fit for one line: no control characters, at most limit characters.
-func clean(s string, limit int) string {
-	s = strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return ' '
-		}
-		return r
-	}, s)
-	s = strings.Join(strings.Fields(s), " ")
-	if r := []rune(s); len(r) > limit {
-		return string(r[:limit]) + "..."
-	}
-	return s
 }

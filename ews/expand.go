@@ -10,6 +10,7 @@ import (
 	"github.com/beevik/etree"
 
 	"github.com/galsyncd/galsyncd/directory"
+	"github.com/galsyncd/galsyncd/internal/httpfault"
 	"github.com/galsyncd/galsyncd/internal/mailaddr"
 )
 
@@ -83,11 +84,11 @@ func (a *answer) readExpansion(r *reader, start xml.StartElement) error {
 func (a *answer) expandDL(x *exchange) (ExpandDLResponse, error) {
 	switch {
 	case a.message != "ExpandDLResponseMessage":
-		return ExpandDLResponse{}, x.malformed(fmt.Errorf("the server answered another question (%s)", clean(a.message, 60)))
+		return ExpandDLResponse{}, x.malformed(fmt.Errorf("the server answered another question (%s)", httpfault.Clean(a.message, 60)))
 	case a.code == CodeNoResults && a.expansion == nil:
 		return ExpandDLResponse{ResponseCode: a.code}, nil
 	case a.code != CodeNoError || a.class == "Error":
-		return ExpandDLResponse{}, x.malformed(fmt.Errorf("the answer is of class %q with the response code %s", clean(a.class, 20), a.code))
+		return ExpandDLResponse{}, x.malformed(fmt.Errorf("the answer is of class %q with the response code %s", httpfault.Clean(a.class, 20), a.code))
 	case a.expansion == nil:
 		return ExpandDLResponse{}, x.malformed(errors.New("the answer reports success without a DLExpansion"))
 	}

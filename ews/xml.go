@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"github.com/galsyncd/galsyncd/internal/httpfault"
 )
 
 // reader reads the tokens of an answer within the bounds. Its methods descend: each takes the element whose start tag
@@ -172,5 +174,5 @@ func attribute(e xml.StartElement, local string) (string, bool) {
 }
 
 func unexpected(e xml.StartElement) error {
-	return fmt.Errorf("the answer has the element %q", clean(e.Name.Local, 60))
+	return fmt.Errorf("the answer has the element %q", httpfault.Clean(e.Name.Local, 60))
 }
