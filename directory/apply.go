@@ -41,7 +41,7 @@ func (r *run) store(prefix string, records []Record, whole bool) error {
 			return err
 		}
 		if whole {
-			r.state.Cursor = prefix
+			r.state.done(prefix)
 		}
 		return r.save(tx)
 	})
@@ -129,6 +129,9 @@ func usable(e Entry, now time.Time) bool {
 // finish judges and applies the losses of a whole walk.
 func (r *run) finish(ctx context.Context) error {
 	if !r.state.Applying {
+		if err := r.settle(); err != nil {
+			return err
+		}
 		guarded, err := r.guard()
 		if err != nil {
 			return fmt.Errorf("weigh what is lost: %w", err)
@@ -146,12 +149,10 @@ func (r *run) finish(ctx context.Context) error {
 		r.state.Report.Outcome = Incomplete
 	}
 	rep := &r.state.Report
-	return r.sync.Store.Update(func(tx Tx) error {
-		if err := forget(tx, r.sync.now()); err != nil || rep.Added+rep.Changed+rep.Removed == 0 {
-			return err
-		}
-		return tx.Sweep()
-	})
+	if rep.Added+rep.Changed+rep.Removed == 0 {
+		return nil
+	}
+	return r.sync.Store.Update(func(tx Tx) error { return tx.Sweep() })
 }
 
 // guard reports whether so much is lost that the server is not to be believed. When not, the state says so in the same
@@ -233,16 +234,19 @@ func (r *run) applyLosses(ctx context.Context) error {
 
 // lose applies one loss: an entry that is not found is marked at first and removed the second time.
 func (r *run) lose(tx Tx, l Loss) error {
-	if l.Entry != nil {
-		r.state.Report.Changed++
-		return tx.PutEntry(*l.Entry)
-	}
 	entry, err := tx.Entry(l.Primary)
 	if errors.Is(err, ErrNoEntry) {
 		return nil
 	}
 	if err != nil {
 		return err
+	}
+	if l.Entry != nil {
+		if entry.Changed.After(l.Entry.Changed) {
+			return nil // a single question brought something newer meanwhile
+		}
+		r.state.Report.Changed++
+		return tx.PutEntry(*l.Entry)
 	}
 	if !entry.Missing.IsZero() {
 		r.state.Report.Removed++

@@ -29,12 +29,17 @@ func (r *run) expand(ctx context.Context) error {
 	}
 	known := map[Address]Members{}
 	failures := 0
-	for _, group := range due {
+	r.phase = PhaseGroups
+	began := r.sync.now()
+	for i, group := range due {
+		if i > 0 {
+			r.tell(string(group), r.estimate(began, float64(i)/float64(len(due))))
+		}
 		m, err := r.expandOne(ctx, source, group)
 		switch {
 		case err == nil:
 			failures, known[group] = 0, m
-		case ctx.Err() != nil:
+		case ctx.Err() != nil || errors.Is(err, ErrBudget):
 			return errors.Join(fmt.Errorf("ask for the members of %s: %w", group, err), r.keepMembers(known))
 		default:
 			failures++

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -59,6 +60,9 @@ func (s *Sync) Ask(ctx context.Context, address Address) (found bool, err error)
 	if !ok {
 		return false, ErrNoResolver
 	}
+	if err := s.Pace.wait(ctx); err != nil {
+		return false, fmt.Errorf("ask for %s: %w", address, err)
+	}
 	resolution, err := source.Resolve(ctx, address)
 	if err != nil {
 		return false, fmt.Errorf("ask for %s: %w", address, err)
@@ -74,7 +78,8 @@ func (s *Sync) Ask(ctx context.Context, address Address) (found bool, err error)
 		if err := withdraw(tx, address, resolution.Records); err != nil {
 			return err
 		}
-		return Question{Asked: now, Found: len(resolution.Records) > 0, Wanted: now}.save(tx, address)
+		q := Question{Asked: now, Found: len(resolution.Records) > 0, Wanted: now}
+		return errors.Join(q.save(tx, address), forgetNowAndThen(tx, now))
 	})
 	return len(resolution.Records) > 0, err
 }
@@ -136,6 +141,7 @@ func (r *run) refresh(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("list the known addresses: %w", err)
 	}
+	r.phase = PhaseKnown
 	for i, k := range due {
 		r.fraction = float64(i) / float64(len(due))
 		if err := r.refreshOne(ctx, source, k); err != nil {
@@ -156,6 +162,7 @@ func (r *run) prove(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("list the addresses to be proven: %w", err)
 	}
+	r.phase = PhaseAliases
 	for _, k := range due {
 		if err := r.refreshOne(ctx, source, k); err != nil {
 			return fmt.Errorf("ask for %s: %w", k.address, err)
@@ -283,15 +290,20 @@ func (r *run) knownAddresses(tx Tx) (map[Address]bool, error) {
 
 // refreshOne asks for one known address. An entry at home there that is not found is lost, as in a walk.
 func (r *run) refreshOne(ctx context.Context, source Resolver, k known) error {
+	tries := maxTries
+	if len(r.troubles) > 0 {
+		tries = 1
+	}
 	var resolution Resolution
-	err := r.retry(ctx, maxTries, func() (err error) {
+	err := r.retry(ctx, tries, func() (err error) {
 		resolution, err = source.Resolve(ctx, k.address)
 		return err
 	})
 	refused := errors.Is(err, ErrInvalidName)
 	if err != nil && !refused {
-		return err
+		return r.stumble(ctx, string(k.address), err)
 	}
+	r.steady()
 	if refused {
 		r.state.Report.Gaps = appendNew(r.state.Report.Gaps, string(k.address))
 	}
@@ -325,20 +337,46 @@ func (r *run) refreshOne(ctx context.Context, source Resolver, k known) error {
 	})
 }
 
-// forget removes what is remembered of questions that nobody needs any more.
+// forget removes what is remembered of questions that nobody needs any more: after MemoryOfQuestions, and of too many the
+// oldest.
 func forget(tx Tx, now time.Time) error {
-	var old []string
-	n := 0
+	type memory struct {
+		key  string
+		last time.Time
+	}
+	var all []memory
 	err := tx.States(questionKey, func(key string, value []byte) error {
 		var q Question
-		n++
-		if json.Unmarshal(value, &q) != nil || n > maxQuestions || now.Sub(q.Asked) > MemoryOfQuestions && now.Sub(q.Wanted) > MemoryOfQuestions {
-			old = append(old, key)
+		if json.Unmarshal(value, &q) != nil {
+			q = Question{}
 		}
+		all = append(all, memory{key, later(q.Asked, q.Wanted)})
 		return nil
 	})
-	for _, key := range old {
-		err = errors.Join(err, tx.SetState(key, nil))
+	slices.SortFunc(all, func(a, b memory) int { return b.last.Compare(a.last) })
+	for i, m := range all {
+		if i >= maxQuestions || now.Sub(m.last) > MemoryOfQuestions {
+			err = errors.Join(err, tx.SetState(m.key, nil))
+		}
 	}
 	return err
+}
+
+const (
+	askedKey = "questions" // how many were asked since forget was last called
+	// forgetEvery is how many questions may be remembered beyond maxQuestions while no run begins.
+	forgetEvery = 1000
+)
+
+// forgetNowAndThen counts a question, and forgets old ones once in forgetEvery.
+func forgetNowAndThen(tx Tx, now time.Time) error {
+	b, err := tx.State(askedKey)
+	if err != nil {
+		return err
+	}
+	n, _ := strconv.Atoi(string(b))
+	if n++; n >= forgetEvery {
+		n, err = 0, forget(tx, now)
+	}
+	return errors.Join(err, tx.SetState(askedKey, strconv.AppendInt(nil, int64(n), 10)))
 }

@@ -3,6 +3,7 @@ package directory
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -22,6 +23,8 @@ const (
 	Failed Outcome = "failed"
 	// Stopped: as Failed, because the run was asked to stop.
 	Stopped Outcome = "stopped"
+	// Paused: as Stopped, because the run used up the budget of one run.
+	Paused Outcome = "paused"
 )
 
 // Report is the result of a run, over all its parts when it was resumed.
@@ -30,9 +33,14 @@ type Report struct {
 	Started time.Time     `json:"started"`
 	Ended   time.Time     `json:"ended"`
 	Elapsed time.Duration `json:"-"`
-	// Requests are the searches asked, retries included; Records the records in their answers.
+	// Requests are the questions asked, retries included; Records the records in their answers.
 	Requests int `json:"requests"`
 	Records  int `json:"records"`
+	// Parts counts the calls of Run that the run took so far. Began is when the last of them began, PartRequests are those
+	// that it asked.
+	Parts        int       `json:"parts,omitempty"`
+	Began        time.Time `json:"began,omitzero"`
+	PartRequests int       `json:"partRequests,omitempty"`
 	// Entries are in the store at the end, Certified those of them with at least one certificate.
 	Entries   int `json:"entries"`
 	Certified int `json:"certified"`
@@ -48,6 +56,22 @@ type Report struct {
 	// Gaps are prefixes that the server did not answer in full, Refused those it does not search for.
 	Gaps    []string `json:"gaps,omitempty"`
 	Refused []string `json:"refused,omitempty"`
+	// Reasons say, for gaps that are there because a question had no usable answer, what the trouble was.
+	Reasons map[string]string `json:"reasons,omitempty"`
+}
+
+// mend takes a prefix from the gaps.
+func (r *Report) mend(prefix string) {
+	delete(r.Reasons, prefix)
+	r.Gaps = slices.DeleteFunc(r.Gaps, func(g string) bool { return g == prefix })
+}
+
+// GapReason says why a prefix is among the Gaps.
+func (r Report) GapReason(prefix string) string {
+	if why, ok := r.Reasons[prefix]; ok {
+		return why
+	}
+	return "the server does not list all addresses that begin so"
 }
 
 // GuardText says, after a guarded run, what it would have lost.
@@ -64,12 +88,21 @@ const (
 	StoppedHint = "what it found is kept, and the next sync goes on from there"
 )
 
+// Phases of a run, in words for people.
+const (
+	PhaseWalk    = "searching"
+	PhaseKnown   = "asking for known addresses"
+	PhaseAliases = "asking for aliases"
+	PhaseGroups  = "asking for the members of groups"
+)
+
 // Progress is where a run stands.
 type Progress struct {
 	Started time.Time
-	// Prefix is being asked.
+	Phase   string
+	// Prefix, address or group that is being asked.
 	Prefix string
-	// Requests and Records so far; Entries in the store when the run began.
+	// Requests of this part of the run and Records so far; Entries in the store when the run began.
 	Requests, Records, Entries int
 	// Fraction of the address book, by an estimate, that has been seen: 0 to 1.
 	Fraction float64
@@ -102,6 +135,8 @@ type Gap struct {
 	Prefix string `json:"prefix"`
 	// Seen is when entries there were confirmed for the last time.
 	Seen time.Time `json:"seen,omitzero"`
+	// Reason is what the trouble was, when a question had no usable answer; else empty.
+	Reason string `json:"reason,omitempty"`
 }
 
 // Seen says when the server last confirmed an entry.
@@ -118,9 +153,9 @@ func (h History) Seen(e Entry) time.Time {
 }
 
 // gaps are those of a run that ends now: what was a gap before was not confirmed since.
-func (h History) gaps(prefixes []string) (all []Gap) {
-	for _, p := range prefixes {
-		g := Gap{Prefix: p, Seen: h.Finished}
+func (h History) gaps(rep Report) (all []Gap) {
+	for _, p := range rep.Gaps {
+		g := Gap{Prefix: p, Seen: h.Finished, Reason: rep.Reasons[p]}
 		for _, old := range h.Gaps {
 			if strings.HasPrefix(p, old.Prefix) {
 				g.Seen = old.Seen
@@ -129,6 +164,11 @@ func (h History) gaps(prefixes []string) (all []Gap) {
 		all = append(all, g)
 	}
 	return all
+}
+
+// troubled reports that the last finished run could not ask there: it is asked for in the next one, whosever turn it is.
+func (h History) troubled(prefix string) bool {
+	return slices.ContainsFunc(h.Gaps, func(g Gap) bool { return g.Reason != "" && strings.HasPrefix(prefix, g.Prefix) })
 }
 
 func later(a, b time.Time) time.Time {
@@ -177,7 +217,20 @@ type state struct {
 	Applying bool `json:"applying,omitempty"`
 	// Elapsed is the working time of earlier parts.
 	Elapsed time.Duration `json:"elapsed,omitempty"`
-	Report  Report        `json:"report"`
+	// Paused: a part of the run used up its budget.
+	Paused bool `json:"paused,omitempty"`
+	// Answered is when the server last gave an answer.
+	Answered time.Time `json:"answered,omitzero"`
+	Report   Report    `json:"report"`
+}
+
+// done notes that the walk is past a leaf.
+func (s *state) done(leaf string) { s.Cursor = max(s.Cursor, leaf) }
+
+// resume begins another part of the run.
+func (s *state) resume(now time.Time) {
+	s.Report.Parts = max(1, s.Report.Parts) + 1
+	s.Report.Began, s.Report.PartRequests, s.Report.Outcome = now, 0, ""
 }
 
 const stateKey = "walk/run"

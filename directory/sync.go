@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
-	"golang.org/x/time/rate"
 )
 
 // Sync keeps a Store true to a Source. One Run at a time.
@@ -18,8 +17,12 @@ type Sync struct {
 	// Server identifies the server, for example by its host name. When it is another than that of the last run, what was
 	// learned about the shape of the address book is forgotten; entries stay until the guard lets them go. Empty is one.
 	Server string
-	// RequestsPerSecond bounds the load on the server; zero means no bound.
-	RequestsPerSecond float64
+	// Pace bounds the load on the server; nil means no bound. Runs and Ask share it.
+	Pace *Pace
+	// MaxRequests and MaxDuration are the budget of one Run; zero means no bound. A run that has used it up ends as Paused,
+	// and the next Run goes on from there.
+	MaxRequests int
+	MaxDuration time.Duration
 	// KnownOnly asks for known addresses alone, one by one, in place of walking the whole address book: those of the store,
 	// those asked for in the last MemoryOfQuestions, the members of groups, and Addresses. The source must be a Resolver.
 	KnownOnly bool
@@ -32,7 +35,8 @@ type Sync struct {
 	// a new entry in such a part is found after at most that many runs, and after three times as many when its address
 	// has one of the characters !#$%*/=?^`{|}~ there. Zero means 14.
 	EmptyPeriod int
-	// ResumeWithin is how old an interrupted run may be to be resumed; zero means 48 hours.
+	// ResumeWithin is how long ago the last answer of an interrupted run may be for the run to be resumed; zero means 48
+	// hours. A paused run is resumed whenever the next one comes.
 	ResumeWithin time.Duration
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
@@ -89,9 +93,6 @@ func (s *Sync) log() *slog.Logger {
 func (s *Sync) begin(full bool) (*run, error) {
 	r := &run{sync: s, began: s.now(), seen: map[Address]struct{}{}, pause: backoff.NewExponentialBackOff()}
 	r.pause.InitialInterval, r.pause.MaxInterval = time.Second, time.Minute
-	if s.RequestsPerSecond > 0 {
-		r.limit = rate.NewLimiter(rate.Limit(s.RequestsPerSecond), 1)
-	}
 	err := s.Store.Update(func(tx Tx) (err error) {
 		if r.history, err = ReadHistory(tx); err != nil {
 			return err
@@ -108,11 +109,15 @@ func (s *Sync) begin(full bool) (*run, error) {
 		if r.state, err = loadState(tx); err != nil {
 			return err
 		}
+		if err := forget(tx, r.began); err != nil {
+			return err
+		}
 		if r.resumable(full) {
+			r.state.resume(r.began)
 			return nil
 		}
 		r.state = &state{Number: r.history.Number + 1, Started: r.began, Source: s.Source.Name(), Server: s.Server, Full: full, KnownOnly: s.KnownOnly}
-		r.state.Report = Report{Started: r.began}
+		r.state.Report = Report{Started: r.began, Began: r.began, Parts: 1}
 		if err := tx.ClearLosses(); err != nil {
 			return err
 		}
@@ -153,7 +158,13 @@ func (r *run) resumable(full bool) bool {
 		within = 48 * time.Hour
 	}
 	st := r.state
-	return st != nil && (!full || st.Full) && st.KnownOnly == r.sync.KnownOnly && st.Source == r.sync.Source.Name() && r.began.Sub(st.Started) < within && !st.Started.After(r.began)
+	if st == nil || full && !st.Full || st.KnownOnly != r.sync.KnownOnly || st.Source != r.sync.Source.Name() || st.Started.After(r.began) {
+		return false
+	}
+	if st.Paused {
+		within = max(within, 14*24*time.Hour) // it takes long on purpose
+	}
+	return st.Report.Outcome == Paused || r.began.Sub(later(st.Started, st.Answered)) < within
 }
 
 // enumerate asks for everybody: by prefixes, or one by one.
@@ -164,7 +175,11 @@ func (r *run) enumerate(ctx context.Context) error {
 	if r.sync.KnownOnly {
 		return r.refresh(ctx)
 	}
+	r.phase = PhaseWalk
 	if err := r.walk(ctx); err != nil {
+		return err
+	}
+	if err := r.secondChance(ctx); err != nil {
 		return err
 	}
 	return r.prove(ctx)
@@ -176,9 +191,14 @@ func (r *run) conclude(ctx context.Context, failure error) (Report, error) {
 	rep.Ended = r.sync.now()
 	r.state.Elapsed += rep.Ended.Sub(r.began)
 	rep.Elapsed = r.state.Elapsed
+	if budget, ok := errors.AsType[*budgetError](failure); ok {
+		failure = budget // where in the address book it was used up is no news
+	}
 	switch {
 	case failure != nil && ctx.Err() != nil:
 		rep.Outcome = Stopped
+	case errors.Is(failure, ErrBudget):
+		rep.Outcome, r.state.Paused = Paused, true
 	case failure != nil:
 		rep.Outcome = Failed
 	}
@@ -204,7 +224,7 @@ func (r *run) conclude(ctx context.Context, failure error) (Report, error) {
 	if err != nil {
 		err = fmt.Errorf("end sync: %w", err)
 	}
-	facts := []any{"outcome", rep.Outcome, "requests", rep.Requests, "entries", rep.Entries,
+	facts := []any{"outcome", rep.Outcome, "requests", rep.PartRequests, "entries", rep.Entries,
 		"added", rep.Added, "changed", rep.Changed, "missing", rep.Missing, "removed", rep.Removed}
 	if failure != nil {
 		facts = append(facts, "error", failure)
@@ -245,7 +265,7 @@ func (r *run) remember(failure error) {
 		r.history.Number = r.state.Number
 	}
 	if rep.Outcome == Complete || rep.Outcome == Incomplete {
-		r.history.Gaps = r.history.gaps(rep.Gaps)
+		r.history.Gaps = r.history.gaps(rep)
 		r.history.Finished, r.history.KnownOnly = r.state.Started, r.state.KnownOnly
 	}
 }

@@ -357,7 +357,7 @@ func TestRetryAndRate(t *testing.T) {
 	}
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
-		n.sync.RequestsPerSecond = 10
+		n.sync.Pace = directory.NewPace(10)
 		r, err := n.sync.Run(t.Context(), false)
 		if err != nil || r.Outcome != directory.Complete {
 			t.Fatalf("report %+v, error %v", r, err)

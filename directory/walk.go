@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
-	"golang.org/x/time/rate"
 )
 
 // run is one run of Sync: the walk over all prefixes, and what it has found so far.
@@ -18,7 +17,6 @@ type run struct {
 	state     *state
 	history   History
 	partition *partition
-	limit     *rate.Limiter
 	pause     *backoff.ExponentialBackOff
 	began     time.Time
 	entries   int                  // in the store when the run began
@@ -27,6 +25,9 @@ type run struct {
 	fraction  float64
 	start     float64 // the fraction at which this part of the run began
 	resumed   bool
+	phase     string
+	troubles  []trouble // questions without a usable answer since the last one that had one
+	answered  bool      // in this part of the run
 }
 
 // Sizes of the walk.
@@ -83,19 +84,33 @@ func (r *run) weigh(prefixes []string, observed []Record) (weights []float64, to
 	weights = make([]float64, len(prefixes))
 	err = r.sync.Store.View(func(tx Tx) error {
 		for i, p := range prefixes {
-			known, err := tx.CountPrefix(p, 10_000)
-			if err != nil {
-				return err
-			}
-			weights[i] = 0.2 + float64(known) + float64(count(observed, p))
-			if rare(p) {
-				weights[i] -= 0.19
+			weights[i] = prior(p) + float64(count(observed, p))
+			if r.history.Number > 0 { // else what is known is what this very walk has found so far
+				known, err := tx.CountPrefix(p, 10_000)
+				if err != nil {
+					return err
+				}
+				weights[i] += float64(known)
 			}
 			total += weights[i]
 		}
 		return nil
 	})
 	return weights, total, err
+}
+
+// prior is how many people to expect below a prefix of which nothing is known, in relation to others: by how often names
+// begin with its last character.
+func prior(prefix string) float64 {
+	const often = "amjsckbdrhtlegfpvwnoiuyzqx"
+	last := prefix[len(prefix)-1]
+	switch i := strings.IndexByte(often, last); {
+	case i >= 0:
+		return 4 / float64(i+4)
+	case rare(prefix):
+		return 0.01
+	}
+	return 0.05
 }
 
 // count says how many of the records have an address with the prefix.
@@ -122,7 +137,7 @@ func (r *run) visit(ctx context.Context, parent, prefix string, observed int, lo
 	if err != nil {
 		return 0, err
 	}
-	due := r.state.Full || turn(prefix, r.state.Number, r.period(prefix))
+	due := r.state.Full || turn(prefix, r.state.Number, r.period(prefix)) || r.history.troubled(prefix)
 	if at, split := r.partition.split[prefix]; split {
 		if at > r.history.Number || listed > mergeBelow || !due {
 			return r.branch(ctx, prefix, nil, lo, hi)
@@ -167,7 +182,7 @@ func (r *run) leaf(ctx context.Context, prefix string, certificates bool, lo, hi
 	case errors.Is(err, ErrInvalidName):
 		return 0, r.refused(prefix)
 	case err != nil:
-		return 0, err
+		return 0, r.stumble(ctx, prefix, err)
 	case answer.Truncated:
 		return r.tooFull(ctx, prefix, answer, certificates, lo, hi)
 	}
@@ -197,6 +212,7 @@ func (r *run) tooFull(ctx context.Context, prefix string, answer Answer, certifi
 
 // refused notes a prefix that the server does not search for. Where entries are known it is a gap.
 func (r *run) refused(prefix string) error {
+	r.steady()
 	var home bool
 	err := r.sync.Store.View(func(tx Tx) (err error) {
 		home, err = tx.HasPrimary(prefix)
@@ -227,7 +243,7 @@ func appendNew(list []string, s string) []string {
 
 // advance notes that a leaf without news is done.
 func (r *run) advance(prefix string) error {
-	r.state.Cursor = prefix
+	r.state.done(prefix)
 	if r.unsaved++; r.unsaved < saveEvery {
 		return nil
 	}
@@ -246,10 +262,18 @@ func (r *run) save(tx Tx) error {
 	return nil
 }
 
-// ask puts one question to the source, again if its error may pass.
+// ask puts one question to the source, again if its error may pass. While the server is in trouble, once is enough.
 func (r *run) ask(ctx context.Context, prefix string, certificates bool) (Answer, error) {
+	tries := maxTries
+	if len(r.troubles) > 0 {
+		tries = 1
+	}
+	return r.question(ctx, tries, prefix, certificates)
+}
+
+func (r *run) question(ctx context.Context, tries int, prefix string, certificates bool) (Answer, error) {
 	var answer Answer
-	err := r.retry(ctx, maxTries, func() (err error) {
+	err := r.retry(ctx, tries, func() (err error) {
 		answer, err = r.sync.Source.Search(ctx, prefix, certificates)
 		return err
 	})
@@ -259,6 +283,7 @@ func (r *run) ask(ctx context.Context, prefix string, certificates bool) (Answer
 	case err != nil:
 		return Answer{}, fmt.Errorf("read the address book at %q: %w", prefix, err)
 	}
+	r.steady()
 	r.note(prefix, answer.Records)
 	return answer, nil
 }
@@ -272,6 +297,7 @@ func (r *run) retry(ctx context.Context, tries int, question func() error) error
 		}
 		err := question()
 		r.state.Report.Requests++
+		r.state.Report.PartRequests++
 		if err == nil {
 			return nil
 		}
@@ -316,32 +342,40 @@ func (r *run) permit(ctx context.Context) error {
 	if r.state.Report.Requests > 20_000+60*max(len(r.seen), r.entries) {
 		return ErrNoNarrowing
 	}
-	if err := ctx.Err(); err != nil {
+	if err := r.spent(); err != nil {
 		return err
 	}
-	if r.limit == nil {
-		return nil
-	}
-	return r.limit.Wait(ctx)
+	return r.sync.Pace.wait(ctx)
 }
 
 // note counts an answer and reports progress.
 func (r *run) note(prefix string, records []Record) {
 	r.state.Report.Records += len(records)
+	r.state.Answered = r.sync.now()
 	for _, rec := range records {
 		r.seen[rec.Primary] = struct{}{}
-	}
-	if r.sync.Progress == nil {
-		return
 	}
 	if r.start == 0 && r.resumed {
 		r.start = r.fraction
 	}
-	p := Progress{Started: r.state.Started, Prefix: prefix, Requests: r.state.Report.Requests, Records: r.state.Report.Records,
-		Entries: r.entries, Fraction: r.fraction}
-	if elapsed := r.sync.now().Sub(r.began); r.fraction-r.start > 0.01 {
-		left := float64(elapsed) * (1 - r.fraction) / (r.fraction - r.start)
-		p.End = r.sync.now().Add(time.Duration(left)).Truncate(time.Second)
+	var end time.Time
+	if r.fraction-r.start > 0.01 {
+		end = r.estimate(r.began, (r.fraction-r.start)/(1-r.start))
 	}
-	r.sync.Progress(p)
+	r.tell(prefix, end)
+}
+
+// estimate says when a work will be done of which a share was done since it began, at the pace so far.
+func (r *run) estimate(began time.Time, share float64) time.Time {
+	now := r.sync.now()
+	left := float64(now.Sub(began)) * (1 - share) / share
+	return now.Add(time.Duration(left)).Truncate(time.Second)
+}
+
+func (r *run) tell(prefix string, end time.Time) {
+	if r.sync.Progress == nil {
+		return
+	}
+	r.sync.Progress(Progress{Started: r.state.Started, Phase: r.phase, Prefix: prefix, Requests: r.state.Report.PartRequests,
+		Records: r.state.Report.Records, Entries: r.entries, Fraction: r.fraction, End: end})
 }

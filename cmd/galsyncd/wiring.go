@@ -85,7 +85,7 @@ func cacheStatus(err error) int {
 }
 
 func newSync(cfg *config.Config, source directory.Source, store directory.Store, log *slog.Logger) directory.Sync {
-	s := directory.Sync{Source: source, Store: store, RequestsPerSecond: cfg.Sync.RequestsPerSecond, KnownOnly: !cfg.Sync.FullGAL, Logger: log}
+	s := directory.Sync{Source: source, Store: store, Pace: directory.NewPace(cfg.Sync.RequestsPerSecond), KnownOnly: !cfg.Sync.FullGAL, Logger: log}
 	s.MaxRemovals = max(cfg.Sync.MaxRemovals, 1e-9) // 0 % is less than anything; zero would be the default
 	if u, err := url.Parse(cfg.Exchange.URL); err == nil {
 		s.Server = strings.ToLower(u.Host)
