@@ -65,7 +65,9 @@ func (p parts) Certificate(context.Context, [32]byte) ([]byte, []directory.Addre
 	return p.der, []directory.Address{"bob@example.com"}, nil
 }
 
-func (parts) LastSuccess(context.Context) (time.Time, error) { return began, nil }
+func (parts) Freshness(context.Context) (recipients.Freshness, error) {
+	return recipients.Freshness{Completed: began, Walked: began}, nil
+}
 
 func (parts) Encrypt(_ context.Context, message io.Reader, o service.EncryptOptions, open func(service.Envelope) (io.WriteCloser, error)) error {
 	data, err := io.ReadAll(message)

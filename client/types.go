@@ -36,15 +36,28 @@ type Source struct {
 	// Protocol is "ews", "eas" or "upstream"; empty when there is no source.
 	Protocol string `json:"protocol"`
 	URL      string `json:"url,omitempty"`
-	// State is "never", "ok", "running", "incomplete", "guarded" or "failed".
-	State         string    `json:"state"`
-	LastAttempt   time.Time `json:"lastAttempt,omitzero"`
-	LastSuccess   time.Time `json:"lastSuccess,omitzero"`
+	// State is "never", "ok", "running", "incomplete", "guarded", "paused" or "failed".
+	State       string    `json:"state"`
+	LastAttempt time.Time `json:"lastAttempt,omitzero"`
+	LastSuccess time.Time `json:"lastSuccess,omitzero"`
+	// LastWalk is when the last complete run over the whole address book began; LastSuccess may have asked for known
+	// addresses alone.
+	LastWalk      time.Time `json:"lastWalk,omitzero"`
 	LastError     string    `json:"lastError,omitempty"`
 	LastErrorHint string    `json:"lastErrorHint,omitempty"`
 	NextRun       time.Time `json:"nextRun,omitzero"`
 	// DataAge is the age of the data in seconds; nil when there never was any.
 	DataAge *float64 `json:"dataAge,omitempty"`
+	// SignIn is set while the credential is not shown to the server, because it was refused twice.
+	SignIn *SignInStopped `json:"signIn,omitempty"`
+}
+
+// SignInStopped says since when a credential is left alone, and until when unless it changes.
+type SignInStopped struct {
+	Since time.Time `json:"since,omitzero"`
+	Until time.Time `json:"until"`
+	// Hint says what to do.
+	Hint string `json:"hint"`
 }
 
 // Run is a synchronisation under way.
@@ -98,22 +111,34 @@ type Report struct {
 	// Event is "report".
 	Event   string    `json:"event"`
 	Started time.Time `json:"started"`
-	// Outcome is "complete", "incomplete", "guarded" or "failed".
+	// Outcome is "complete", "incomplete", "guarded", "paused" or "failed".
 	Outcome string `json:"outcome"`
-	// Added, Changed, Removed and Missing count entries; missing ones were not found but are kept for now.
-	Added    int `json:"added"`
-	Changed  int `json:"changed"`
-	Removed  int `json:"removed"`
-	Missing  int `json:"missing"`
-	Entries  int `json:"entries"`
-	Requests int `json:"requests"`
-	// Duration is in seconds.
+	// Added, Changed, Removed and Missing count entries; missing ones were not found but are kept for now. When the run went
+	// on with an earlier one they count what both found.
+	Added   int `json:"added"`
+	Changed int `json:"changed"`
+	Removed int `json:"removed"`
+	Missing int `json:"missing"`
+	Entries int `json:"entries"`
+	// Requests and Duration, in seconds, are those of this run alone.
+	Requests int     `json:"requests"`
 	Duration float64 `json:"duration"`
+	// Whole is the sum over several runs, when this one went on where an earlier one had ended; else nil.
+	Whole *Whole `json:"whole,omitempty"`
 	// Code says why a failed run failed: "credential-refused", "no-usable-answer" or "stopped".
 	Code  string `json:"code,omitempty"`
 	Error string `json:"error,omitempty"`
 	Hint  string `json:"hint,omitempty"`
 	Gaps  []Gap  `json:"gaps"`
+}
+
+// Whole is a run in several parts.
+type Whole struct {
+	Started  time.Time `json:"started"`
+	Runs     int       `json:"runs"`
+	Requests int       `json:"requests"`
+	// Duration is the working time in seconds.
+	Duration float64 `json:"duration"`
 }
 
 // Gap is a part of the directory that could not be read.
@@ -197,8 +222,10 @@ type CertificateDetails struct {
 // Candidates is what the directory holds about some addresses, without a verdict.
 type Candidates struct {
 	// LastSuccess is when the last complete run began.
-	LastSuccess time.Time           `json:"lastSuccess,omitzero"`
-	Addresses   []AddressCandidates `json:"addresses"`
+	LastSuccess time.Time `json:"lastSuccess,omitzero"`
+	// LastWalk is when the last one over the whole address book began.
+	LastWalk  time.Time           `json:"lastWalk,omitzero"`
+	Addresses []AddressCandidates `json:"addresses"`
 }
 
 // AddressCandidates are the entries of one address, and what other sources hold for it.

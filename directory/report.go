@@ -119,6 +119,8 @@ type History struct {
 	Finished time.Time `json:"finished,omitzero"`
 	// KnownOnly reports that it was a run over known addresses.
 	KnownOnly bool `json:"knownOnly,omitempty"`
+	// Walked is when the last complete or incomplete run over the whole address book started.
+	Walked time.Time `json:"walked,omitzero"`
 	// Gaps of that run: entries there were not confirmed by it.
 	Gaps []Gap `json:"gaps,omitempty"`
 	// Last is the report of the last run of any outcome, Error and Hint say why it failed.
@@ -189,6 +191,9 @@ func ReadHistory(tx Tx) (History, error) {
 	}
 	if err := json.Unmarshal(b, &h); err != nil {
 		return h, fmt.Errorf("read history of runs: %w", err)
+	}
+	if h.Walked.IsZero() && !h.KnownOnly {
+		h.Walked = h.Finished
 	}
 	return h, nil
 }

@@ -136,6 +136,9 @@ func (r *run) checkHistory(tx Tx) error {
 	if h.Finished.After(r.began) {
 		h.Finished = time.Time{}
 	}
+	if h.Walked.After(r.began) {
+		h.Walked = time.Time{}
+	}
 	if h.Last == nil || h.Server == r.sync.Server {
 		return nil
 	}
@@ -267,5 +270,8 @@ func (r *run) remember(failure error) {
 	if rep.Outcome == Complete || rep.Outcome == Incomplete {
 		r.history.Gaps = r.history.gaps(rep)
 		r.history.Finished, r.history.KnownOnly = r.state.Started, r.state.KnownOnly
+		if !r.state.KnownOnly {
+			r.history.Walked = r.state.Started
+		}
 	}
 }

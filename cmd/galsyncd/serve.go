@@ -20,6 +20,7 @@ import (
 	"github.com/galsyncd/galsyncd/directory"
 	"github.com/galsyncd/galsyncd/internal/config"
 	rooms "github.com/galsyncd/galsyncd/internal/daemon"
+	"github.com/galsyncd/galsyncd/internal/httpauth"
 	"github.com/galsyncd/galsyncd/internal/keyring"
 	"github.com/galsyncd/galsyncd/internal/recipients"
 	"github.com/galsyncd/galsyncd/internal/service"
@@ -88,6 +89,7 @@ func (a *app) runServe(ctx context.Context, user bool) error {
 	runs := &rooms.Runs{Sync: newSync(cfg, source, copy, log), Log: log}
 	status := &rooms.Status{Cache: copy, Book: book, Runs: runs, URL: cfg.Exchange.URL, WarnAfter: cfg.Cache.WarnAfter, Notes: notes, Now: time.Now, Log: log}
 	if source != nil {
+		status.SignIn = func() (httpauth.Lockout, bool) { return httpauth.ReadLockout(refusalsFile(cfg), time.Now()) }
 		status.Protocol = source.Name()
 	}
 	if up := upstreamSocket(cfg); up != "" {

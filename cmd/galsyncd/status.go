@@ -48,11 +48,28 @@ func printStatus(w io.Writer, s *client.Status) {
 	} else {
 		line("last success", "%s (%s ago)", clock(src.LastSuccess), age(time.Since(src.LastSuccess)))
 	}
+	if src.LastWalk.Before(src.LastSuccess) {
+		whole := "never"
+		if !src.LastWalk.IsZero() {
+			whole = clock(src.LastWalk)
+		}
+		line("whole book", "%s; the last sync asked for known addresses alone", whole)
+	}
 	if !src.LastAttempt.IsZero() && src.LastError != "" {
 		line("last error", "%s: %s", clock(src.LastAttempt), src.LastError)
 	}
 	if src.LastErrorHint != "" {
 		line("hint", "%s", src.LastErrorHint)
+	}
+	if stop := src.SignIn; stop != nil {
+		since := ""
+		if !stop.Since.IsZero() {
+			since = "since " + clock(stop.Since) + " "
+		}
+		line("sign-in", "stopped %suntil %s: the credential was refused twice", since, clock(stop.Until))
+		if stop.Hint != src.LastErrorHint {
+			line("hint", "%s", stop.Hint)
+		}
 	}
 	if !src.NextRun.IsZero() {
 		line("next run", "%s", clock(src.NextRun))

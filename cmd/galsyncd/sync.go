@@ -27,8 +27,8 @@ func (a *app) sync() *cobra.Command {
 		Long: "Asks the daemon for a sync and shows its progress until it ends; interrupting this command does not stop the\n" +
 			"sync. With --once one sync runs in this process, without a daemon, which must not be running.\n\n" +
 			"The exit status is 0 when the address book was read (parts that the server would not list are named), 1 when so\n" +
-			"much was missing that nothing was removed, 69 when there was no usable answer, 75 when a sync is running already,\n" +
-			"77 when the credential was refused.",
+			"much was missing that nothing was removed, 69 when there was no usable answer, 75 when a sync is running already\n" +
+			"or the budget of one sync is used up (the next one goes on), 77 when the credential was refused.",
 		Args: positional(0, 0, "nothing but options"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			switch {
@@ -84,6 +84,8 @@ func (a *app) concludeSync(r *client.Report) error {
 		return nil
 	case "guarded":
 		return &exitError{status: exitNotFound, err: errors.New(r.Error), hint: r.Hint}
+	case "paused":
+		return &exitError{status: exitTryAgain, err: errors.New(r.Error), hint: r.Hint}
 	}
 	for status, code := range failureCodes {
 		if code == r.Code {
@@ -94,8 +96,12 @@ func (a *app) concludeSync(r *client.Report) error {
 }
 
 func printReport(w io.Writer, r *client.Report) {
-	fmt.Fprintf(w, "sync %s: %d entries, %d added, %d changed, %d missing, %d removed (%d requests, %s)\n",
-		r.Outcome, r.Entries, r.Added, r.Changed, r.Missing, r.Removed, r.Requests, time.Duration(r.Duration*float64(time.Second)).Round(10*time.Millisecond))
+	cost := fmt.Sprintf("%d requests, %s", r.Requests, seconds(r.Duration))
+	if p := r.Whole; p != nil {
+		cost = fmt.Sprintf("%s; with those before it since %s: %d runs, %d requests, %s", cost, clock(p.Started), p.Runs, p.Requests, seconds(p.Duration))
+	}
+	fmt.Fprintf(w, "sync %s: %d entries, %d added, %d changed, %d missing, %d removed (%s)\n",
+		r.Outcome, r.Entries, r.Added, r.Changed, r.Missing, r.Removed, cost)
 	const most = 10
 	for i, g := range r.Gaps {
 		if i == most {
@@ -104,6 +110,10 @@ func printReport(w io.Writer, r *client.Report) {
 		}
 		fmt.Fprintf(w, "  not read in full: addresses that begin with %q: %s\n", g.Prefix, g.Reason)
 	}
+}
+
+func seconds(s float64) time.Duration {
+	return time.Duration(s * float64(time.Second)).Round(10 * time.Millisecond)
 }
 
 // syncOnce runs one sync in this process.
@@ -127,7 +137,7 @@ func (a *app) syncOnce(ctx context.Context, user, full bool) error {
 	show := a.progress()
 	s := newSync(cfg, source, copy, a.logger(slog.LevelError))
 	s.Progress = func(p directory.Progress) {
-		show.step(client.Run{Started: p.Started, Phase: "searching", Requests: p.Requests, Entries: p.Entries, Fraction: &p.Fraction, EstimatedEnd: p.End})
+		show.step(client.Run{Started: p.Started, Phase: p.Phase, Requests: p.Requests, Entries: p.Entries, Fraction: &p.Fraction, EstimatedEnd: p.End})
 	}
 	started := time.Now()
 	report, err := s.Run(ctx, full)
@@ -138,7 +148,10 @@ func (a *app) syncOnce(ctx context.Context, user, full bool) error {
 	}
 	status := syncStatus(err)
 	r.Outcome, r.Code, r.Error, r.Hint = "failed", failureCodes[status], err.Error(), hintOf(err)
-	if status == exitTryAgain {
+	switch {
+	case errors.Is(err, directory.ErrBudget):
+		r.Outcome, r.Code = string(directory.Paused), ""
+	case status == exitTryAgain:
 		r.Error, r.Hint = directory.StoppedText, directory.StoppedHint
 	}
 	if err := a.print(r, func(w io.Writer) { printReport(w, r) }); err != nil {
@@ -152,9 +165,12 @@ var failureCodes = map[int]string{exitNotAllowed: "credential-refused", exitTryA
 
 func clientReport(r directory.Report, started time.Time) *client.Report {
 	out := &client.Report{Event: "report", Started: started, Outcome: string(r.Outcome), Added: r.Added, Changed: r.Changed, Removed: r.Removed,
-		Missing: r.Missing, Entries: r.Entries, Requests: r.Requests, Duration: time.Since(started).Seconds(), Gaps: []client.Gap{}}
+		Missing: r.Missing, Entries: r.Entries, Requests: r.PartRequests, Duration: time.Since(started).Seconds(), Gaps: []client.Gap{}}
+	if r.Parts > 1 {
+		out.Whole = &client.Whole{Started: r.Started, Runs: r.Parts, Requests: r.Requests, Duration: r.Elapsed.Seconds()}
+	}
 	for _, g := range r.Gaps {
-		out.Gaps = append(out.Gaps, client.Gap{Prefix: g, Reason: "the server does not list all addresses that begin so"})
+		out.Gaps = append(out.Gaps, client.Gap{Prefix: g, Reason: r.GapReason(g)})
 	}
 	if r.Outcome == directory.Guarded {
 		out.Error, out.Hint = r.GuardText(), directory.GuardHint
@@ -170,7 +186,7 @@ func syncStatus(err error) int {
 	if _, ok := errors.AsType[*exitError](err); ok {
 		return statusOf(err)
 	}
-	if errors.Is(err, context.Canceled) {
+	if errors.Is(err, context.Canceled) || errors.Is(err, directory.ErrBudget) {
 		return exitTryAgain
 	}
 	return exitNoService

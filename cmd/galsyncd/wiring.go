@@ -35,7 +35,12 @@ func (a *app) logger(level slog.Level) *slog.Logger {
 
 // newSource makes the source that the configuration names; nil without an error when it names none.
 func newSource(cfg *config.Config, log *slog.Logger) (directory.Source, error) {
-	return makeSource(cfg, log, filepath.Join(cfg.Cache.Dir, "exchange-refusals"))
+	return makeSource(cfg, log, refusalsFile(cfg))
+}
+
+// refusalsFile remembers refused credentials.
+func refusalsFile(cfg *config.Config) string {
+	return filepath.Join(cfg.Cache.Dir, "exchange-refusals")
 }
 
 // makeSource is newSource with the file that remembers refused credentials; none remembers them in memory.
@@ -85,7 +90,8 @@ func cacheStatus(err error) int {
 }
 
 func newSync(cfg *config.Config, source directory.Source, store directory.Store, log *slog.Logger) directory.Sync {
-	s := directory.Sync{Source: source, Store: store, Pace: directory.NewPace(cfg.Sync.RequestsPerSecond), KnownOnly: !cfg.Sync.FullGAL, Logger: log}
+	s := directory.Sync{Source: source, Store: store, Pace: directory.NewPace(cfg.Sync.RequestsPerSecond), KnownOnly: !cfg.Sync.FullGAL,
+		MaxRequests: cfg.Sync.MaxRequests, MaxDuration: cfg.Sync.MaxDuration, Logger: log}
 	s.MaxRemovals = max(cfg.Sync.MaxRemovals, 1e-9) // 0 % is less than anything; zero would be the default
 	if u, err := url.Parse(cfg.Exchange.URL); err == nil {
 		s.Server = strings.ToLower(u.Host)

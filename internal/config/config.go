@@ -116,6 +116,9 @@ type Sync struct {
 	MaxRemovals float64
 	// RequestsPerSecond bounds the rate of requests to Exchange.
 	RequestsPerSecond float64
+	// MaxRequests and MaxDuration are the budget of one run; 0 is no limit.
+	MaxRequests int
+	MaxDuration time.Duration
 	// OnlineOnMiss lets every look-up ask Exchange when nothing is known.
 	OnlineOnMiss bool
 	// OnlineTimeout bounds such a question.

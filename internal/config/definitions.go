@@ -166,6 +166,15 @@ func syncKeys() []definition {
 			check: func(c *Config) string {
 				return unless(c.Sync.RequestsPerSecond >= 0.1 && c.Sync.RequestsPerSecond <= 1000, "is not between 0.1 and 1000")
 			}},
+		{key: "sync.max_requests", kind: "number", standard: `100000`,
+			doc: "The most requests of one sync; 0 is no limit. One that has used them up stops, is shown as paused, and the next one goes on " +
+				"from there. A first sync takes about 0.8 requests per entry of the address book, a later one 0.1.",
+			target: func(c *Config) any { return &c.Sync.MaxRequests },
+			check:  func(c *Config) string { return unless(c.Sync.MaxRequests >= 0, "is below 0") }},
+		{key: "sync.max_duration", kind: "duration", standard: `"12h"`,
+			doc:    "The longest time of one sync; 0s is no limit. What happens then is as with max_requests.",
+			target: func(c *Config) any { return &c.Sync.MaxDuration },
+			check:  func(c *Config) string { return unless(c.Sync.MaxDuration >= 0, "is below 0") }},
 		{key: "sync.online_on_miss", kind: "boolean", standard: `false`,
 			doc:    "Whether every look-up may ask Exchange when the cache has nothing, as galsyncd lookup --online does.",
 			target: func(c *Config) any { return &c.Sync.OnlineOnMiss }},

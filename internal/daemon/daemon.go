@@ -24,10 +24,10 @@ type Directory struct {
 // Freshness implements recipients.Directory.
 func (d Directory) Freshness(ctx context.Context) (recipients.Freshness, error) {
 	h, _, _, err := d.History(ctx)
-	return recipients.Freshness{Completed: h.Finished}, problem(err)
+	return recipients.Freshness{Completed: h.Finished, Walked: h.Walked}, problem(err)
 }
 
-// LastSuccess implements service.Directory.
+// LastSuccess is when the last complete run began; zero when there never was one.
 func (d Directory) LastSuccess(ctx context.Context) (time.Time, error) {
 	h, _, _, err := d.History(ctx)
 	return h.Finished, problem(err)

@@ -86,8 +86,8 @@ func (r *Runs) Run(ctx context.Context, why schedule.Trigger) error {
 		r.After(report)
 	}
 	r.end(w, report, err)
-	if err != nil && permanent(err) {
-		return permanentError{err}
+	if err != nil && (permanent(err) || errors.Is(err, directory.ErrBudget)) {
+		return permanentError{err} // the schedule waits for its next time
 	}
 	return err
 }
@@ -108,7 +108,7 @@ func (r *Runs) tell(w *watched, p directory.Progress) {
 	fraction := p.Fraction
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	w.progress = service.Progress{Run: service.Run{Started: w.started, Phase: "searching", Prefix: p.Prefix, Requests: p.Requests,
+	w.progress = service.Progress{Run: service.Run{Started: w.started, Phase: p.Phase, Prefix: p.Prefix, Requests: p.Requests,
 		Entries: p.Entries, Fraction: &fraction, EstimatedEnd: p.End}}
 	for ch := range w.watchers {
 		offer(ch, w.progress)
@@ -134,13 +134,16 @@ func (r *Runs) end(w *watched, report directory.Report, err error) {
 func serviceReport(report directory.Report, err error, started, ended time.Time) service.Report {
 	out := service.Report{
 		Started: started, Outcome: string(report.Outcome), Added: report.Added, Changed: report.Changed, Removed: report.Removed,
-		Missing: report.Missing, Entries: report.Entries, Requests: report.Requests, Duration: ended.Sub(started).Seconds(), Gaps: []service.Gap{},
+		Missing: report.Missing, Entries: report.Entries, Requests: report.PartRequests, Duration: ended.Sub(started).Seconds(), Gaps: []service.Gap{},
+	}
+	if report.Parts > 1 {
+		out.Whole = &service.Whole{Started: report.Started, Runs: report.Parts, Requests: report.Requests, Duration: report.Elapsed.Seconds()}
 	}
 	if report.Outcome == directory.Stopped {
 		out.Outcome = service.OutcomeFailed
 	}
 	for _, g := range report.Gaps {
-		out.Gaps = append(out.Gaps, service.Gap{Prefix: g, Reason: "the server does not list all addresses that begin so"})
+		out.Gaps = append(out.Gaps, service.Gap{Prefix: g, Reason: report.GapReason(g)})
 	}
 	if report.Outcome == directory.Guarded {
 		out.Error, out.Hint = report.GuardText(), directory.GuardHint
@@ -164,6 +167,8 @@ func failure(report directory.Report, err error) string {
 		return service.FailureCredential
 	case report.Outcome == directory.Stopped:
 		return service.FailureStopped
+	case report.Outcome == directory.Paused:
+		return ""
 	}
 	return service.FailureAnswer
 }
@@ -233,7 +238,11 @@ func (r *Runs) Restore(h directory.History) {
 	if h.Error != "" {
 		err = storedError{h.Error, h.Hint}
 	}
-	report := serviceReport(*h.Last, err, h.Last.Started, h.Last.Ended)
+	began := h.Last.Began
+	if began.IsZero() {
+		began = h.Last.Started
+	}
+	report := serviceReport(*h.Last, err, began, h.Last.Ended)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.last = &report

@@ -12,6 +12,7 @@ import (
 	"github.com/galsyncd/galsyncd/client"
 	"github.com/galsyncd/galsyncd/cms"
 	"github.com/galsyncd/galsyncd/directory"
+	"github.com/galsyncd/galsyncd/internal/httpauth"
 	"github.com/galsyncd/galsyncd/internal/recipients"
 	"github.com/galsyncd/galsyncd/internal/service"
 )
@@ -27,6 +28,8 @@ type Status struct {
 	Protocol, URL string
 	// WarnAfter is the age of the data from which on a warning is given.
 	WarnAfter time.Duration
+	// SignIn, when set, tells whether the credential is left alone now, because it was refused before.
+	SignIn func() (httpauth.Lockout, bool)
 	// Notes are warnings that hold as long as the process runs, such as a cache that was set aside.
 	Notes []string
 	Now   func() time.Time
@@ -80,21 +83,26 @@ func (s *Status) upstream(ctx context.Context, out *service.Status, history *dir
 	}
 	out.Source.State, out.Source.LastAttempt, out.Source.LastSuccess = up.Source.State, up.Source.LastAttempt, up.Source.LastSuccess
 	out.Source.LastError, out.Source.LastErrorHint, out.Source.NextRun = up.Source.LastError, up.Source.LastErrorHint, up.Source.NextRun
-	out.Source.DataAge = up.Source.DataAge
+	out.Source.DataAge, out.Source.LastWalk = up.Source.DataAge, up.Source.LastWalk
 	out.Counts.Entries = up.Counts.Entries
-	history.Finished = up.Source.LastSuccess
+	history.Finished, history.Walked = up.Source.LastSuccess, up.Source.LastWalk
 }
 
 func (s *Status) source(h directory.History) service.Source {
-	out := service.Source{Protocol: s.Protocol, URL: s.URL, State: "never", LastSuccess: h.Finished, LastError: h.Error, LastErrorHint: h.Hint}
+	out := service.Source{Protocol: s.Protocol, URL: s.URL, State: "never", LastSuccess: h.Finished, LastWalk: h.Walked, LastError: h.Error, LastErrorHint: h.Hint}
 	if s.Runs.Loop != nil {
 		out.NextRun = s.Runs.Loop.Status().Next
 	}
 	if h.Last != nil {
 		out.LastAttempt = h.Last.Ended
-		out.State = map[directory.Outcome]string{directory.Complete: "ok", directory.Incomplete: "incomplete", directory.Guarded: "guarded"}[h.Last.Outcome]
+		out.State = map[directory.Outcome]string{directory.Complete: "ok", directory.Incomplete: "incomplete", directory.Guarded: "guarded", directory.Paused: "paused"}[h.Last.Outcome]
 		if out.State == "" {
 			out.State = "failed"
+		}
+	}
+	if s.SignIn != nil {
+		if l, stopped := s.SignIn(); stopped {
+			out.SignIn = &service.SignInStopped{Since: l.Since, Until: l.Until, Hint: l.Hint()}
 		}
 	}
 	if !h.Finished.IsZero() {
@@ -120,7 +128,11 @@ func (s *Status) warnings(h directory.History, st service.Status) []string {
 		add("%s: %s", h.Last.GuardText(), directory.GuardHint)
 	}
 	if len(h.Gaps) > 0 {
-		add("%d parts of the address book could not be read in full, for example addresses that begin with %q", len(h.Gaps), h.Gaps[0].Prefix)
+		text := fmt.Sprintf("%d parts of the address book could not be read in full, for example addresses that begin with %q", len(h.Gaps), h.Gaps[0].Prefix)
+		if why := h.Gaps[0].Reason; why != "" {
+			text += ": " + why
+		}
+		add("%s", text)
 	}
 	if s.Book.Policy == nil || s.Book.Policy.AnchorCount == 0 && !s.Book.Policy.AcceptDirectory {
 		add("trust.anchors names no certificate, so nobody is trusted: put the root that issued your people's certificates there")

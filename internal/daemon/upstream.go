@@ -24,7 +24,7 @@ type Upstream struct {
 	Extra []recipients.Extra
 
 	mu   sync.Mutex
-	last time.Time // of the data, as an answer of the system's daemon said
+	last recipients.Freshness // of the data, as an answer of the system's daemon said
 }
 
 // Lookup implements recipients.Directory and service.Directory.
@@ -43,7 +43,7 @@ func (u *Upstream) candidates(ctx context.Context, address mailaddr.Address) (re
 	if err != nil {
 		return fallback(u, ctx, err, func() (recipients.Found, error) { return u.Own.Lookup(ctx, address) })
 	}
-	u.remember(answer.LastSuccess)
+	u.remember(answer.LastSuccess, answer.LastWalk)
 	var found recipients.Found
 	for _, a := range answer.Addresses {
 		for _, s := range a.Sightings {
@@ -77,32 +77,28 @@ func fallback[T any](u *Upstream, ctx context.Context, failure error, own func()
 	return none, service.NewProblem(service.CodeNotAvailable, fmt.Sprintf("ask the system's galsyncd: %v", failure), hint)
 }
 
-// Freshness implements recipients.Directory.
+// Freshness implements recipients.Directory and service.Directory. It is what the last answer said: each look-up brings it
+// along.
 func (u *Upstream) Freshness(ctx context.Context) (recipients.Freshness, error) {
-	t, err := u.LastSuccess(ctx)
-	return recipients.Freshness{Completed: t}, err
-}
-
-// LastSuccess implements service.Directory. It is what the last answer said: each look-up brings it along.
-func (u *Upstream) LastSuccess(ctx context.Context) (time.Time, error) {
 	u.mu.Lock()
 	last := u.last
 	u.mu.Unlock()
-	if !last.IsZero() {
+	if !last.Completed.IsZero() {
 		return last, nil
 	}
 	s, err := u.Client.Status(ctx)
 	if err != nil {
-		return fallback(u, ctx, err, func() (time.Time, error) { return u.Own.LastSuccess(ctx) })
+		return fallback(u, ctx, err, func() (recipients.Freshness, error) { return u.Own.Freshness(ctx) })
 	}
-	u.remember(s.Source.LastSuccess)
-	return s.Source.LastSuccess, nil
+	return u.remember(s.Source.LastSuccess, s.Source.LastWalk), nil
 }
 
-func (u *Upstream) remember(last time.Time) {
+// remember keeps what an answer said.
+func (u *Upstream) remember(completed, walked time.Time) recipients.Freshness {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.last = last
+	u.last = recipients.Freshness{Completed: completed, Walked: walked}
+	return u.last
 }
 
 // Search implements service.Directory. The entries hold what a completion shows: names, addresses, and as many empty

@@ -16,6 +16,12 @@ var ErrLockedOut = errors.New("stopped after two refusals so that the account is
 // maxRefusals is how often a credential may be refused in a row. Domains lock an account after as few as three.
 const maxRefusals = 2
 
+// Lockout says since when a credential is left alone, and until when unless it changes. Since is zero when it is not known.
+type Lockout struct{ Since, Until time.Time }
+
+// Hint says what to do.
+func (Lockout) Hint() string { return (&lockedOut{}).Hint() }
+
 // lockedOut is ErrLockedOut with the time at which the credential is tried again.
 type lockedOut struct{ until time.Time }
 
@@ -51,6 +57,7 @@ type guard struct {
 	coolDown time.Duration
 	now      func() time.Time
 	path     string // of the memory; empty is none
+	kept     bool   // there is, or may be, something in the memory
 
 	mu         sync.Mutex
 	known      fingerprint // of the secret seen last, within this process
@@ -58,7 +65,8 @@ type guard struct {
 	credential fingerprint
 	refusals   int
 	showing    int
-	until      time.Time     // with refusals == maxRefusals: the end of the cool-down
+	since      time.Time     // with refusals == maxRefusals: when it was reached
+	until      time.Time     // and the end of the cool-down
 	changed    chan struct{} // closed and replaced when one of the above changes
 }
 
@@ -140,7 +148,7 @@ func (g *guard) leave(c fingerprint, o outcome) {
 	g.showing = max(0, g.showing-1)
 	switch o {
 	case accepted:
-		if g.refusals > 0 {
+		if g.refusals > 0 || g.kept { // what is kept may be about a secret from before
 			g.refusals = 0
 			g.save()
 		}
@@ -162,7 +170,8 @@ func (g *guard) refusedUnseen(c fingerprint) {
 
 func (g *guard) refuse() {
 	if g.refusals = min(g.refusals+1, maxRefusals); g.refusals == maxRefusals {
-		g.until = g.now().Add(g.coolDown)
+		g.since = g.now()
+		g.until = g.since.Add(g.coolDown)
 	}
 	g.save()
 }

@@ -34,6 +34,7 @@ type memory struct {
 	Salt       string    `json:"salt"`
 	Credential string    `json:"credential"`
 	Refusals   int       `json:"refusals"`
+	Since      time.Time `json:"since,omitzero"`
 	Until      time.Time `json:"until,omitzero"`
 }
 
@@ -54,10 +55,27 @@ func (g *guard) remember(path string) error {
 	case err != nil:
 		return fmt.Errorf("read the count of refusals: %w", err)
 	default:
+		g.kept = true
 		g.restore(b)
 	}
 	g.path = path
 	return nil
+}
+
+// ReadLockout tells from the file of Options.LockoutFile whether a credential is left alone at a time, so that this can be
+// shown also after a restart. A file that is not there, or cannot be read, tells of none. That the credential has changed
+// since shows with its next use.
+func ReadLockout(path string, now time.Time) (Lockout, bool) {
+	b, err := readPrivate(path, maxMemory)
+	var m memory
+	if err != nil || json.Unmarshal(b, &m) != nil || m.Refusals < maxRefusals || !now.Before(m.Until) {
+		return Lockout{}, false
+	}
+	l := Lockout{Since: m.Since, Until: m.Until}
+	if latest := now.Add(defaultCooling); l.Until.After(latest) {
+		l.Until = latest // a clock was wrong then; the guard does not wait longer either
+	}
+	return l, true
 }
 
 // restore takes the count of an earlier process. A clock that was wrong then cannot make the wait longer than it is now.
@@ -72,7 +90,7 @@ func (g *guard) restore(b []byte) {
 		return
 	}
 	g.salt, g.credential, g.refusals = [16]byte(salt), fingerprint(credential), m.Refusals
-	g.until = m.Until
+	g.since, g.until = m.Since, m.Until
 	if latest := g.now().Add(g.coolDown); g.until.After(latest) {
 		g.until = latest
 	}
@@ -83,13 +101,13 @@ func (g *guard) save() {
 	if g.path == "" {
 		return
 	}
-	if g.refusals == 0 {
+	if g.kept = g.refusals > 0; !g.kept {
 		_ = os.Remove(g.path)
 		return
 	}
 	m := memory{
 		Salt: base64.StdEncoding.EncodeToString(g.salt[:]), Credential: base64.StdEncoding.EncodeToString(g.credential[:]),
-		Refusals: g.refusals, Until: g.until.UTC(),
+		Refusals: g.refusals, Since: g.since.UTC(), Until: g.until.UTC(),
 	}
 	if b, err := json.Marshal(m); err == nil {
 		_ = replaceFile(g.path, append(b, '\n'))

@@ -67,6 +67,40 @@ func TestRestartsDoNotLockAnAccount(t *testing.T) {
 	}
 }
 
+func TestReadLockout(t *testing.T) {
+	s := &ntlmServer{t: t, user: "svc-galsync", offers: []string{"NTLM"}}
+	url, pool := start(t, s)
+	s.refuse.Store(true)
+	file := filepath.Join(t.TempDir(), "refusals")
+	now := time.Date(2026, 11, 21, 2, 30, 0, 0, time.UTC)
+	ask := func() {
+		x := newClient(t, url, pool, func(o *Options) { o.LockoutFile, o.Now = file, func() time.Time { return now } })
+		_, _, _ = x.ask(t, "q")
+	}
+	if _, stopped := ReadLockout(file, now); stopped {
+		t.Error("stopped before anything was tried")
+	}
+	ask()
+	if _, stopped := ReadLockout(file, now); stopped {
+		t.Error("stopped after one refusal")
+	}
+	now = now.Add(time.Minute)
+	ask()
+	began := now
+	now = now.Add(time.Hour)
+	ask()
+	l, stopped := ReadLockout(file, now)
+	if !stopped || !l.Since.Equal(began) || !l.Until.Equal(began.Add(defaultCooling)) || !strings.Contains(l.Hint(), "new secret") {
+		t.Errorf("stopped %t: %+v", stopped, l)
+	}
+	if _, stopped := ReadLockout(file, l.Until); stopped {
+		t.Error("stopped after the cool-down")
+	}
+	if l, stopped := ReadLockout(file, now.AddDate(-50, 0, 0)); !stopped || l.Until.Year() > 1977 {
+		t.Errorf("after the clock was set back: %+v", l)
+	}
+}
+
 func TestMemoryIsForgottenAfterSuccess(t *testing.T) {
 	s := &ntlmServer{t: t, user: "svc-galsync", offers: []string{"NTLM"}}
 	url, pool := start(t, s)

@@ -105,9 +105,22 @@ func (q *question) unknown() Answer {
 		a.Hints = []string{"run a sync and ask again"}
 		return a
 	}
-	a.Reasons = []string{fmt.Sprintf("not in the address book, last read completely on %s (%s ago)", moment(q.fresh.Completed), age(q.now.Sub(q.fresh.Completed)))}
+	walked := fmt.Sprintf("on %s (%s ago)", moment(q.fresh.Walked), age(q.now.Sub(q.fresh.Walked)))
+	switch {
+	case q.fresh.Walked.IsZero():
+		a.Reasons = []string{"not among the addresses that are fetched; the whole address book was never read"}
+		a.Hints = []string{HintOnline}
+	case q.fresh.Walked.Before(q.fresh.Completed):
+		a.Reasons = []string{"not in the address book when the whole of it was last read, " + walked + "; since then only known addresses were asked for"}
+		a.Hints = []string{HintOnline}
+	default:
+		a.Reasons = []string{"not in the address book, last read completely " + walked}
+	}
 	return a
 }
+
+// HintOnline is the hint for an address that Exchange may know, although the local copy does not.
+const HintOnline = "ask Exchange about it: galsyncd lookup --online"
 
 func ambiguous(best []claim, candidates []Candidate) Answer {
 	var who []string

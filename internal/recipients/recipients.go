@@ -40,8 +40,12 @@ type Directory interface {
 
 // Freshness is what is known about the copy as a whole.
 type Freshness struct {
-	// Completed is when the last complete run began; zero when the address book was never read completely.
+	// Completed is when the last complete run began, over the whole address book or over known addresses alone; zero when
+	// there never was one.
 	Completed time.Time
+	// Walked is when the last complete run over the whole address book began; zero when there never was one. Only such a
+	// run can tell that somebody is not there.
+	Walked time.Time
 }
 
 // Book answers questions about recipients. Its fields must not change after the first use; it may be used from any number

@@ -42,6 +42,7 @@ type shelf struct {
 	entries   map[mailaddr.Address][]directory.Sighting
 	offers    map[mailaddr.Address][]Offer
 	completed time.Time
+	walked    *time.Time // nil: all runs are walks
 	err       error
 }
 
@@ -50,7 +51,10 @@ func (s *shelf) Lookup(_ context.Context, a mailaddr.Address) (Found, error) {
 }
 
 func (s *shelf) Freshness(context.Context) (Freshness, error) {
-	return Freshness{Completed: s.completed}, nil
+	if s.walked != nil {
+		return Freshness{Completed: s.completed, Walked: *s.walked}, nil
+	}
+	return Freshness{Completed: s.completed, Walked: s.completed}, nil
 }
 
 // put files a sighting under every address that its entry lists or claims, as the cache's index does.

@@ -46,8 +46,12 @@ func (s *Server) getRecipients(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	for i := range verdict.Recipients {
-		if a := &verdict.Recipients[i]; unanswered && a.State == trust.Unknown {
+		a := &verdict.Recipients[i]
+		if unanswered && a.State == trust.Unknown {
 			a.Warnings = append(a.Warnings, "Exchange could not be asked about it: it does not answer now")
+		}
+		if online {
+			a.Hints = slices.DeleteFunc(slices.Clone(a.Hints), func(h string) bool { return h == recipients.HintOnline })
 		}
 	}
 	return writeJSON(w, http.StatusOK, presentableResult(verdict, explain))
@@ -84,11 +88,11 @@ func (s *Server) getDirectory(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	// Asked before the entries: data is never called fresher than it is.
-	last, err := s.Directory.LastSuccess(r.Context())
+	fresh, err := s.Directory.Freshness(r.Context())
 	if err != nil {
 		return err
 	}
-	answer := Candidates{LastSuccess: last, Addresses: []AddressCandidates{}}
+	answer := Candidates{LastSuccess: fresh.Completed, LastWalk: fresh.Walked, Addresses: []AddressCandidates{}}
 	for i, address := range parsed {
 		known, err := s.Directory.Lookup(r.Context(), address)
 		if err != nil {

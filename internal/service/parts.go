@@ -45,8 +45,8 @@ type Directory interface {
 	// Certificate returns the certificate with this SHA-256 fingerprint (DER), and the primary addresses of the entries
 	// that carry it. It returns ErrNotFound when there is none.
 	Certificate(ctx context.Context, fingerprint [32]byte) (der []byte, entries []directory.Address, err error)
-	// LastSuccess is when the last complete run began; zero when there never was one.
-	LastSuccess(ctx context.Context) (time.Time, error)
+	// Freshness says how well the copy is known to agree with the server.
+	Freshness(ctx context.Context) (recipients.Freshness, error)
 }
 
 // Encrypter encrypts a mail.

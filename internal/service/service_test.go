@@ -284,7 +284,9 @@ func (f *fakeDirectory) Certificate(_ context.Context, fingerprint [32]byte) ([]
 	return f.der, []directory.Address{"bob@example.com"}, nil
 }
 
-func (f *fakeDirectory) LastSuccess(context.Context) (time.Time, error) { return testTime, nil }
+func (f *fakeDirectory) Freshness(context.Context) (recipients.Freshness, error) {
+	return recipients.Freshness{Completed: testTime, Walked: testTime}, nil
+}
 
 // fakeEncrypter "encrypts" by writing every byte with its case changed, one copy for each word of the first line that
 // begins with "bcc:". The words unknown, late and panic in the mail make it misbehave.
