@@ -56,6 +56,7 @@ func parse(args []string, stderr io.Writer) (*settings, error) {
 	f.DurationVar(&s.options.Latency, "latency", 0, "`time` to wait before every answer")
 	f.BoolVar(&s.options.Plain, "plain", false, "http without TLS; needs -auth none")
 	f.BoolVar(&s.options.HTTP2, "http2", false, "offer HTTP/2 as well, over which NTLM never succeeds")
+	f.BoolVar(&s.options.ActiveSync.Policy, "policy", false, "ActiveSync demands that devices acknowledge a policy first")
 	f.BoolVar(&s.options.RequireChannelBinding, "require-channel-binding", false, "refuse NTLM without channel binding")
 	f.StringVar(&s.caFile, "ca", "", "`file` to write the TLS authority to, PEM (default: a file that goes when the program ends)")
 	f.StringVar(&s.smimeCAFile, "smime-ca", "", "`file` to write the authority of the people's certificates to, PEM")
@@ -145,6 +146,7 @@ func (s *settings) prepare(temporary string) (*exchangesim.Server, error) {
 
 // tell says what a user needs to connect.
 func (s *settings) tell(w io.Writer, server *exchangesim.Server) {
+	fmt.Fprintln(w, "activesync at", server.ActiveSyncURL())
 	fmt.Fprintf(w, "%d entries, seed %d, authentication %s\n", server.Directory().Len(), s.options.Seed, s.options.Auth)
 	if s.options.Auth != exchangesim.AuthNone {
 		fmt.Fprintf(w, "user %s, password in %s\n", s.options.User, s.passwordFile)

@@ -1,10 +1,14 @@
 // Package exchangesim is a stand-in for Exchange: an HTTPS server that answers the Exchange Web Services calls
-// ResolveNames (MS-OXWSRSLNM) and ExpandDL (MS-OXWSDLIST) from a made-up address book, and that spoils its answers on
-// command. It is for tests, benchmarks, the demo and trying things out; the keys of its people are public.
+// ResolveNames (MS-OXWSRSLNM) and ExpandDL (MS-OXWSDLIST) and the ActiveSync commands Provision, ResolveRecipients, Search
+// and ValidateCert (MS-ASCMD, MS-ASPROV) from a made-up address book, and that spoils its answers on command. It is for tests, benchmarks, the demo and trying things out; the keys of its people are public.
 //
 // It is as strict as Exchange about requests, hands out certificates only for ReturnFullContactData="true" with
 // ContactDataShape="AllProperties", and holds at most 100 candidates in one answer, in an order that means nothing. NTLM
 // (MS-NLMP, NTLMv2 only) and Basic are checked; NTLM authenticates a connection, as with IIS.
+//
+// ActiveSync has the versions 2.5 to 16.1, both forms of the query, and a policy that devices must acknowledge when
+// Options.ActiveSync says so. Like Exchange it shows fewer certificates than EWS: bare ones only, of the authority that it
+// trusts, valid today.
 //
 // # The address book
 //

@@ -23,12 +23,17 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.serveAutodiscover(w, r)
 		return
 	}
-	if !strings.EqualFold(r.URL.Path, Path) {
+	activeSync := strings.EqualFold(r.URL.Path, ActiveSyncPath)
+	if !activeSync && !strings.EqualFold(r.URL.Path, Path) {
 		http.Error(w, "not found", http.StatusNotFound)
 		return
 	}
 	if !s.auth.allow(w, r) {
 		s.counters.unauthorized.Add(1)
+		return
+	}
+	if activeSync {
+		s.activeSync(w, r)
 		return
 	}
 	s.answer(w, r)
@@ -89,6 +94,8 @@ type exchange struct {
 	body   []byte
 	query  *query // nil when err is set
 	err    error
+	// command is set for ActiveSync, and query and err are not.
+	command *command
 }
 
 // entry is the name that the request asks for.
@@ -109,6 +116,9 @@ func (x *exchange) operation() string {
 
 // answer is what the directory says.
 func (x *exchange) answer() (status int, body []byte) {
+	if x.command != nil {
+		return x.server.run(x.command)
+	}
 	if x.err != nil {
 		var refused *requestError
 		if !errors.As(x.err, &refused) {
@@ -134,6 +144,10 @@ func (x *exchange) answer() (status int, body []byte) {
 
 // send writes a complete answer, compressed when the client takes gzip.
 func (x *exchange) send(status int, body []byte) {
+	if x.command != nil {
+		x.sendWBXML(status, body)
+		return
+	}
 	h := x.w.Header()
 	h.Set("Content-Type", "text/xml; charset=utf-8")
 	h.Set("Vary", "Accept-Encoding")

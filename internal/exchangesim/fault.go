@@ -63,6 +63,8 @@ type Fault struct {
 	Only func(entry string) bool
 	// RetryAfter is told to the client where the kind has a place for it. Back-off of Exchange is 5 s when zero.
 	RetryAfter time.Duration
+	// Location is where FaultMoved sends the client.
+	Location string
 	// Interval of FaultDrip; 50 ms when zero.
 	Interval time.Duration
 	// Handler answers for FaultHandler. The request body can be read.
@@ -71,8 +73,9 @@ type Fault struct {
 
 // Fault adds a fault. When several are set, the oldest that applies strikes.
 func (s *Server) Fault(f Fault) {
-	if f.Kind == FaultHandler && f.Handler == nil || f.Kind != FaultHandler && !slices.Contains(FaultKinds(), f.Kind) {
-		panic(fmt.Sprintf("exchangesim: fault %q is not one of %v", f.Kind, FaultKinds()))
+	kinds := append(FaultKinds(), ActiveSyncFaultKinds()...)
+	if f.Kind == FaultHandler && f.Handler == nil || f.Kind != FaultHandler && !slices.Contains(kinds, f.Kind) {
+		panic(fmt.Sprintf("exchangesim: fault %q is not one of %v", f.Kind, kinds))
 	}
 	s.faults.mu.Lock()
 	defer s.faults.mu.Unlock()
@@ -91,12 +94,12 @@ type faultList struct {
 	list []*Fault
 }
 
-// take returns the fault for a request and counts it down.
-func (l *faultList) take(entry string) (Fault, bool) {
+// take returns the fault for a request that asks for entries, and counts it down.
+func (l *faultList) take(entries ...string) (Fault, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for i, f := range l.list {
-		if f.Only != nil && !f.Only(entry) {
+		if f.Only != nil && !slices.ContainsFunc(entries, f.Only) {
 			continue
 		}
 		if f.Skip > 0 {
@@ -146,6 +149,9 @@ var exchangeErrors = map[FaultKind]exchangeError{
 
 // serve answers with the fault.
 func (f Fault) serve(x *exchange) {
+	if x.command != nil && f.serveActiveSync(x) {
+		return
+	}
 	if e, ok := exchangeErrors[f.Kind]; ok {
 		f.exchangeError(x, e)
 		return
@@ -163,7 +169,7 @@ func (f Fault) serve(x *exchange) {
 		x.w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		io.WriteString(x.w, "<!DOCTYPE html>\r\n<html><head><title>Sign in</title></head><body><form method=\"post\"><input name=\"password\"><br></form></body></html>\r\n")
 	case FaultEmpty:
-		x.w.Header().Set("Content-Type", "text/xml; charset=utf-8")
+		x.w.Header().Set("Content-Type", x.contentType())
 		x.w.WriteHeader(http.StatusOK)
 	case FaultHang:
 		x.untilTheClientLeaves()
@@ -180,6 +186,9 @@ func (f Fault) serve(x *exchange) {
 		x.withoutCertificates()
 	case FaultWithoutMoreToSay:
 		x.send(http.StatusOK, responseMessage(x.operation(), "Success", "NoError", "", nil))
+	case FaultAmbiguous, FaultBlocked, FaultCertificateLimit, FaultMoved, FaultNotProvisioned, FaultServerError, FaultTooManyDevices: // of ActiveSync alone
+		status, body := x.answer()
+		x.send(status, body)
 	case FaultHandler:
 		x.r.Body = io.NopCloser(bytes.NewReader(x.body))
 		f.Handler(x.w, x.r)
@@ -222,7 +231,7 @@ func (x *exchange) reset() {
 		panic(http.ErrAbortHandler)
 	}
 	defer conn.Close()
-	fmt.Fprintf(buffered, "HTTP/1.1 200 OK\r\nContent-Type: text/xml; charset=utf-8\r\nContent-Length: %d\r\n\r\n", len(body))
+	fmt.Fprintf(buffered, "HTTP/1.1 200 OK\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n", x.contentType(), len(body))
 	buffered.Write(body[:len(body)/2])
 	buffered.Flush()
 	raw := conn
@@ -241,7 +250,7 @@ func (x *exchange) drip(interval time.Duration) {
 		interval = 50 * time.Millisecond
 	}
 	status, body := x.answer()
-	x.w.Header().Set("Content-Type", "text/xml; charset=utf-8")
+	x.w.Header().Set("Content-Type", x.contentType())
 	x.w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	x.w.WriteHeader(status)
 	tick := time.NewTicker(interval)
@@ -263,6 +272,10 @@ func (x *exchange) drip(interval time.Duration) {
 
 // endless starts a proper answer and never comes to its end.
 func (x *exchange) endless() {
+	if x.command != nil {
+		x.endlessActiveSync()
+		return
+	}
 	x.w.Header().Set("Content-Type", "text/xml; charset=utf-8")
 	whole := responseMessage(x.operation(), "Warning", "ErrorNameResolutionMultipleResults", "Multiple results were found.", func(a *answer) {
 		a.WriteString(`<m:ResolutionSet TotalItemsInView="100" IncludesLastItemInRange="true">`)
@@ -295,8 +308,17 @@ func (x *exchange) withoutCertificates() {
 // ParseFault reads the name of a fault as a user writes it.
 func ParseFault(name string) (FaultKind, error) {
 	kind := FaultKind(name)
-	if slices.Contains(FaultKinds(), kind) {
+	kinds := append(FaultKinds(), ActiveSyncFaultKinds()...)
+	if slices.Contains(kinds, kind) {
 		return kind, nil
 	}
-	return "", fmt.Errorf("%w: fault %q is not one of %v", ErrOptions, name, FaultKinds())
+	return "", fmt.Errorf("%w: fault %q is not one of %v", ErrOptions, name, kinds)
+}
+
+// contentType is that of the answers of the protocol at hand.
+func (x *exchange) contentType() string {
+	if x.command != nil {
+		return wbxmlType
+	}
+	return "text/xml; charset=utf-8"
 }

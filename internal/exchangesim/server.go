@@ -58,6 +58,8 @@ type Options struct {
 	Names []string
 	// HTTP2 offers HTTP/2 as well, over which NTLM never succeeds. Without it only HTTP/1.1 is spoken.
 	HTTP2 bool
+	// ActiveSync varies the ActiveSync half.
+	ActiveSync ActiveSyncOptions
 	// ErrorLog takes complaints of the HTTP server about clients; nil drops them.
 	ErrorLog *log.Logger
 }
@@ -83,6 +85,7 @@ type Server struct {
 	auth     *authenticator
 	faults   faultList
 	discover autodiscoverState
+	devices  deviceList
 	listener net.Listener
 	http     *http.Server
 	// stop ends answers that never end by themselves.
