@@ -111,6 +111,7 @@ func (j *judging) signature(s *cms.Signer, certs []*x509.Certificate) Signature 
 		result.Reasons = []string{fmt.Sprintf("signed by %s, whose certificate names %s", cert.Subject, j.from)}
 	}
 	result.Warnings = j.timeWarnings(s.SigningTime, cert)
+	result.fromFuture = s.SigningTime.After(j.now.Add(clockSkew))
 	result.Capabilities = s.Capabilities
 	for _, c := range certs {
 		if s.Preferred != nil && slices.Equal(c.Raw, s.Preferred) {

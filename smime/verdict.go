@@ -111,6 +111,8 @@ type Signature struct {
 	// none or the signature does not verify. They may be believed only as far as the verdict goes.
 	Capabilities cms.Capabilities  `json:"-"`
 	Preferred    *x509.Certificate `json:"-"`
+
+	fromFuture bool // the claimed time has not come
 }
 
 // SignerCertificate describes a signer's certificate.
