@@ -328,3 +328,54 @@ func TestEstimatedEnd(t *testing.T) {
 		})
 	}
 }
+
+// TestSilenceIsKept: while the server wants to be left alone nobody asks, neither a run nor a single question.
+func TestSilenceIsKept(t *testing.T) {
+	b := newBook(t, 40, 0)
+	n := newNight(t, b)
+	synctest.Test(t, func(t *testing.T) {
+		n.sync.Now, n.sync.Pace = time.Now, directory.NewPace(1000)
+		silence, quiet := 2*time.Minute, time.Time{}
+		b.fail = func(string, int) error {
+			if now := time.Now(); now.Before(quiet) {
+				t.Errorf("asked %v before the end of the silence", quiet.Sub(now))
+			}
+			if b.requests%20 == 0 {
+				quiet = time.Now().Add(silence)
+				return passing{silence}
+			}
+			return nil
+		}
+		start := time.Now()
+		r, err := n.sync.Run(context.Background(), false)
+		if err != nil || r.Outcome != directory.Complete || time.Since(start) < time.Duration(r.Requests/20)*silence {
+			t.Fatalf("%+v, %v after %v", r, err, time.Since(start))
+		}
+		quick := func() error {
+			ctx, cancel := context.WithTimeout(context.Background(), 1500*time.Millisecond)
+			defer cancel()
+			_, err := n.sync.Ask(ctx, b.people[0].record.Primary)
+			return err
+		}
+		for b.requests%20 != 19 {
+			if err := quick(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		silence = time.Hour
+		if err := quick(); !errors.As(err, &passing{}) {
+			t.Fatal(err)
+		}
+		asked := b.requests
+		if err := quick(); err == nil || b.requests != asked {
+			t.Errorf("a question in the silence: %v, %d requests", err, b.requests-asked)
+		}
+		if r, err := n.sync.Run(context.Background(), false); err == nil || r.Outcome != directory.Failed || b.requests != asked || !strings.Contains(err.Error(), "left alone until") {
+			t.Errorf("a run in the silence: %+v, %v, %d requests", r, err, b.requests-asked)
+		}
+		time.Sleep(time.Hour)
+		if r, err := n.sync.Run(context.Background(), false); err != nil || r.Outcome != directory.Complete {
+			t.Errorf("a run after it: %+v, %v", r, err)
+		}
+	})
+}

@@ -64,6 +64,9 @@ func (s *Sync) Ask(ctx context.Context, address Address) (found bool, err error)
 		return false, fmt.Errorf("ask for %s: %w", address, err)
 	}
 	resolution, err := source.Resolve(ctx, address)
+	if retry, ok := errors.AsType[RetryError](err); ok {
+		s.Pace.hold(retry.RetryAfter())
+	}
 	if err != nil {
 		return false, fmt.Errorf("ask for %s: %w", address, err)
 	}

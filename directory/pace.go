@@ -4,20 +4,28 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"golang.org/x/time/rate"
 )
 
-// Pace bounds how often a server is asked, over runs and single questions together. A nil Pace is no bound.
-type Pace struct{ limiter *rate.Limiter }
+// Pace bounds how often a server is asked, over runs and single questions together, and keeps the silence that the server
+// asked for. A nil Pace does neither.
+type Pace struct {
+	limiter *rate.Limiter
+
+	mu    sync.Mutex
+	until time.Time // the server wants to be left alone
+}
 
 // NewPace allows so many questions per second, one at a time. Zero and less is no bound.
 func NewPace(perSecond float64) *Pace {
+	limit := rate.Limit(perSecond)
 	if perSecond <= 0 {
-		return nil
+		limit = rate.Inf
 	}
-	return &Pace{rate.NewLimiter(rate.Limit(perSecond), 1)}
+	return &Pace{limiter: rate.NewLimiter(limit, 1)}
 }
 
 // ErrNoRoom reports a question that was not put, because the pace leaves no room for it within its time.
@@ -28,11 +36,51 @@ func (p *Pace) wait(ctx context.Context) error {
 	if p == nil {
 		return ctx.Err()
 	}
+	if err := p.keepSilence(ctx); err != nil {
+		return err
+	}
 	err := p.limiter.Wait(ctx)
 	if err != nil && ctx.Err() == nil {
 		return ErrNoRoom // the wait would be longer than the context lives
 	}
 	return err
+}
+
+// hold keeps everybody from asking for a while, because the server said so.
+func (p *Pace) hold(d time.Duration) {
+	if p == nil || d <= 0 {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.until = later(p.until, time.Now().Add(d))
+}
+
+// keepSilence waits until the server may be asked again; when that is long, it returns an error in place of waiting.
+func (p *Pace) keepSilence(ctx context.Context) error {
+	p.mu.Lock()
+	until := p.until
+	p.mu.Unlock()
+	left := time.Until(until)
+	if deadline, ok := ctx.Deadline(); left > maxPause || left > 0 && ok && deadline.Before(until) {
+		return &silence{until}
+	}
+	return sleep(ctx, max(0, left))
+}
+
+// silence is a question that was not put, because the server asked to be left alone for longer than a question can wait.
+type silence struct{ until time.Time }
+
+func (s *silence) Error() string {
+	return "the server asked to be left alone until " + s.until.UTC().Format("15:04:05 MST")
+}
+
+// RetryAfter implements RetryError.
+func (s *silence) RetryAfter() time.Duration { return max(0, time.Until(s.until)) }
+
+// Hint says what to do.
+func (s *silence) Hint() string {
+	return "wait until then; lower sync.requests_per_second, or have a throttling policy with more room given to the account, if it happens often"
 }
 
 // ErrBudget is wrapped by the error of a run that used up what one run may ask. Nothing is lost: the next run goes on.

@@ -318,11 +318,16 @@ func (r *run) again(ctx context.Context, err error) (time.Duration, bool) {
 	if !ok || ctx.Err() != nil || errors.Is(err, ErrInvalidName) {
 		return 0, false
 	}
-	wait := max(retry.RetryAfter(), r.pause.NextBackOff())
-	return wait, wait <= maxPause
+	r.sync.Pace.hold(retry.RetryAfter())
+	// On top of what the server asked for, so that not everybody comes back in the same moment.
+	wait := retry.RetryAfter() + r.pause.NextBackOff()
+	return wait, retry.RetryAfter() <= maxPause
 }
 
 func sleep(ctx context.Context, d time.Duration) error {
+	if d == 0 {
+		return ctx.Err()
+	}
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {

@@ -58,6 +58,9 @@ func (p passing) RetryAfter() time.Duration { return p.err.BackOff }
 // fail completes an Error and makes it a RetryError where it may pass.
 func (x *exchange) fail(e *Error) error {
 	e.Op, e.URL, e.RequestID = x.op, x.client.URL, x.id
+	if e.BackOff > 0 {
+		e.reason += fmt.Sprintf("; it asks to be left alone for %s", e.BackOff.Round(time.Second))
+	}
 	if e.HTTPStatus == 0 {
 		e.HTTPStatus = x.status
 	}
@@ -80,7 +83,7 @@ func (x *exchange) refuse(err error) error {
 
 // malformed is the error of an answer that makes no sense.
 func (x *exchange) malformed(err error) error {
-	return x.fail(&Error{reason: err.Error(), Temporary: !errors.Is(err, errRefused), causes: []error{err}})
+	return x.fail(&Error{reason: err.Error(), hint: hintWait, Temporary: !errors.Is(err, errRefused), causes: []error{err}})
 }
 
 // codeFacts is what is known of a response code.
@@ -90,21 +93,27 @@ type codeFacts struct {
 	cause        error
 }
 
+// What to do about troubles of the other side.
+const (
+	hintWait   = "galsyncd asks again by itself; if it lasts, the administrators of Exchange find the reason in the server's event log"
+	hintDomain = "galsyncd asks again by itself; if it lasts, have the domain controllers that Exchange uses looked at"
+)
+
 // codes are the response codes that people are told more about (MS-OXWSCDATA section 2.2.5.24).
 var codes = map[string]codeFacts{
-	CodeServerBusy:                      {temporary: true, reason: "the server is busy, or this account has used up its share of it", hint: "lower sync.requests_per_second if it happens often"},
+	CodeServerBusy:                      {temporary: true, reason: "the server is busy, or this account has used up its share of it", hint: "the next sync goes on from here; lower sync.requests_per_second, or have a throttling policy with more room given to the account, if it happens often"},
 	"ErrorExceededConnectionCount":      {temporary: true, reason: "this account has too many connections to the server", hint: "let fewer programs share the account"},
-	"ErrorInternalServerTransientError": {temporary: true, reason: "the server has a passing trouble"},
-	codeInternal:                        {temporary: true, reason: "the server has an internal error"},
-	"ErrorTimeoutExpired":               {temporary: true, reason: "the server did not finish in its own time"},
-	"ErrorTooManyObjectsOpened":         {temporary: true, reason: "this account has too many objects open on the server"},
-	"ErrorADUnavailable":                {temporary: true, reason: "the server cannot reach Active Directory"},
-	"ErrorADOperation":                  {temporary: true, reason: "the server's question to Active Directory did not work"},
-	"ErrorConnectionFailed":             {temporary: true, reason: "the server could not reach another server"},
-	"ErrorMailboxStoreUnavailable":      {temporary: true, reason: "the mailbox database of the account is not available"},
-	"ErrorMailboxMoveInProgress":        {temporary: true, reason: "the mailbox of the account is being moved"},
-	"ErrorInsufficientResources":        {temporary: true, reason: "the server is short of resources"},
-	"ErrorNotEnoughMemory":              {temporary: true, reason: "the server is short of memory"},
+	"ErrorInternalServerTransientError": {temporary: true, reason: "the server has a passing trouble", hint: hintWait},
+	codeInternal:                        {temporary: true, reason: "the server has an internal error", hint: hintWait},
+	"ErrorTimeoutExpired":               {temporary: true, reason: "the server did not finish in its own time", hint: hintWait},
+	"ErrorTooManyObjectsOpened":         {temporary: true, reason: "this account has too many objects open on the server", hint: "let fewer programs share the account"},
+	"ErrorADUnavailable":                {temporary: true, reason: "the server cannot reach Active Directory", hint: hintDomain},
+	"ErrorADOperation":                  {temporary: true, reason: "the server's question to Active Directory did not work", hint: hintDomain},
+	"ErrorConnectionFailed":             {temporary: true, reason: "the server could not reach another server", hint: hintWait},
+	"ErrorMailboxStoreUnavailable":      {temporary: true, reason: "the mailbox database of the account is not available", hint: "have the administrators of Exchange mount the database of the account, or use another account"},
+	"ErrorMailboxMoveInProgress":        {temporary: true, reason: "the mailbox of the account is being moved", hint: "wait until the move is over"},
+	"ErrorInsufficientResources":        {temporary: true, reason: "the server is short of resources", hint: hintWait},
+	"ErrorNotEnoughMemory":              {temporary: true, reason: "the server is short of memory", hint: hintWait},
 	CodeNoMailbox:                       {reason: "the account has no mailbox, and Exchange resolves names only for accounts that have one", hint: "give the account a mailbox, or use one that has"},
 	CodeAccessDenied:                    {reason: "the account may not do this", hint: "let the account use EWS (Set-CASMailbox -EwsEnabled, EwsApplicationAccessPolicy)"},
 	"ErrorImpersonateUserDenied":        {reason: "the account may not act for exchange.mailbox", hint: "give the account the role ApplicationImpersonation (full_access_as_app with OAuth2), or leave exchange.mailbox out"},
@@ -117,7 +126,7 @@ var codes = map[string]codeFacts{
 	CodeInvalidName:                     {reason: "the server does not search for this name", cause: directory.ErrInvalidName},
 	CodeADSessionFilter:                 {reason: "the server cannot search its directory for this name", cause: directory.ErrInvalidName},
 	codeInvalidVersion:                  {reason: "the server does not know any version of EWS that has certificates", hint: "Exchange 2010 SP2 or later is needed"},
-	"ErrorIncorrectSchemaVersion":       {reason: "the server does not have this request in the version of EWS that was asked for"},
+	"ErrorIncorrectSchemaVersion":       {reason: "the server does not have this request in the version of EWS that was asked for", hint: "report this as a bug, with the versions of Exchange and of this program"},
 	"ErrorSchemaValidation":             {reason: "the server finds the request not valid", hint: "report this as a bug, with the versions of Exchange and of this program"},
 	"ErrorInvalidRequest":               {reason: "the server finds the request not valid", hint: "report this as a bug, with the versions of Exchange and of this program"},
 }
@@ -137,6 +146,9 @@ func (x *exchange) codeError(a *answer, resp *http.Response) error {
 	}
 	if text := httpfault.Clean(a.text, 200); text != "" && !known {
 		reason += fmt.Sprintf("; it says %q", text)
+	}
+	if !known {
+		facts.hint = "look the code up in Microsoft's list of EWS response codes; if it should be handled, report this as a bug"
 	}
 	e := &Error{Code: code, BackOff: a.backOff, Temporary: facts.temporary, reason: reason, hint: facts.hint}
 	if facts.cause != nil {

@@ -8,6 +8,8 @@ import (
 	"io"
 	"strconv"
 	"strings"
+
+	"github.com/galsyncd/galsyncd/directory"
 )
 
 // Bounds of an answer. A hundred entries with certificates and photos are about 4 MiB.
@@ -38,8 +40,10 @@ func refusedf(format string, args ...any) error {
 
 type refusal struct{ reason string }
 
-func (r *refusal) Error() string        { return r.reason }
-func (r *refusal) Is(target error) bool { return target == errRefused }
+func (r *refusal) Error() string { return r.reason }
+func (r *refusal) Is(target error) bool {
+	return target == errRefused || target == directory.ErrUnreadable
+}
 
 // input hands the bytes of an answer to the XML decoder. It counts them, bounds each token (the decoder holds a whole
 // token in memory), and replaces references to characters that XML does not allow, such as &#x1;, which Exchange writes

@@ -61,6 +61,11 @@ func TestFaults(t *testing.T) {
 	busy := sampleOutcome{code: CodeServerBusy, backOff: 9 * time.Second, passes: true}
 	for kind, want := range map[exchangesim.FaultKind]sampleOutcome{
 		exchangesim.FaultUnavailable:      {reason: "503", backOff: 9 * time.Second, passes: true},
+		exchangesim.FaultADOperation:      {code: "ErrorADOperation", passes: true},
+		exchangesim.FaultTimeout:          {code: "ErrorTimeoutExpired", passes: true},
+		exchangesim.FaultObjects:          {code: "ErrorTooManyObjectsOpened", passes: true},
+		exchangesim.FaultSchema:           {code: "ErrorSchemaValidation"},
+		exchangesim.FaultSchemaVersion:    {code: "ErrorIncorrectSchemaVersion"},
 		exchangesim.FaultHTML:             {reason: "HTML page", passes: true},
 		exchangesim.FaultEmpty:            {reason: "is empty", passes: true},
 		exchangesim.FaultHang:             {reason: "no complete answer within 1s", passes: true},

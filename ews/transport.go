@@ -31,13 +31,16 @@ func (x *exchange) statusError(resp *http.Response) error {
 		e.hint = "check exchange.url; it usually ends in /EWS/Exchange.asmx"
 	case s == http.StatusProxyAuthRequired:
 		e.reason = fmt.Sprintf("a proxy wants a credential (%s)", status)
+		e.hint = "let this machine reach Exchange without that proxy; none is configured here"
 	case 300 <= s && s < 400:
 		e.reason = fmt.Sprintf("the server redirects to %s (%s); redirects are not followed", httpfault.Location(resp), status)
 		e.hint = "if that address is right, write it into exchange.url; a sign-in page there means that EWS is not open to this kind of sign-in"
 	case s == http.StatusTooManyRequests || s == http.StatusServiceUnavailable:
 		e.reason, e.Temporary = fmt.Sprintf("the server is busy or down for a while (%s)", status), true
+		e.hint = hintWait
 	case s == http.StatusRequestTimeout || s >= 500:
 		e.reason, e.Temporary = fmt.Sprintf("the server, or something in front of it, is in trouble (%s)", status), true
+		e.hint = hintWait
 	default:
 		e.reason = fmt.Sprintf("the server answered with %s, which says nothing about the question", status)
 		e.hint = "check exchange.url; it usually ends in /EWS/Exchange.asmx"
@@ -63,12 +66,14 @@ func (x *exchange) contentError(ctx context.Context, err error) error {
 		e.hint = "check that exchange.url leads to Exchange and to nothing else"
 	case errors.As(err, &syntax) && strings.HasSuffix(syntax.Msg, "EOF"):
 		e.reason, e.Temporary = "the answer is cut off: "+httpfault.Clean(err.Error(), 120), true
+		e.hint = httpfault.HintFront
 	case errors.As(err, &syntax):
 		e.reason, e.Temporary = "the answer is not well-formed XML: "+httpfault.Clean(err.Error(), 120), true
+		e.hint = httpfault.HintFront
 	case httpfault.IsBroken(err):
 		return x.transportError(ctx, err)
 	default:
-		e.reason, e.Temporary = httpfault.Clean(err.Error(), 160), true
+		e.reason, e.Temporary, e.hint = httpfault.Clean(err.Error(), 160), true, httpfault.HintFront
 	}
 	return x.fail(e)
 }
@@ -100,6 +105,7 @@ func (x *exchange) transportError(ctx context.Context, err error) error {
 		e.reason, e.causes = "given up: "+x.caller.Err().Error(), []error{context.Cause(x.caller), x.caller.Err()}
 	case errors.Is(context.Cause(ctx), errTimeLimit):
 		e.reason, e.Temporary = fmt.Sprintf("no complete answer within %s", cmp.Or(x.client.Timeout, DefaultTimeout)), true
+		e.hint = "look for an overloaded server, or for something on the way that holds back answers"
 	case errors.As(err, &before) && before.Unauthorized():
 		e.reason, e.causes = before.Error(), append(e.causes, ErrUnauthorized)
 	default:

@@ -2,12 +2,16 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
+	"log/slog"
 	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -15,12 +19,50 @@ import (
 
 	"github.com/galsyncd/galsyncd/cache"
 	"github.com/galsyncd/galsyncd/directory"
+	rooms "github.com/galsyncd/galsyncd/internal/daemon"
 	"github.com/galsyncd/galsyncd/internal/exchangesim"
+	"github.com/galsyncd/galsyncd/internal/recipients"
 )
 
+// words are what a sync, and status after it, must say about a fault, and what they must advise.
+type words struct{ says, advises string }
+
+var faultWords = map[exchangesim.FaultKind]words{
+	exchangesim.FaultUnauthorized:     {"refused the credential|stopped after two refusals", "exchange.auth"},
+	exchangesim.FaultUnavailable:      {`http status 503\); it asks to be left alone for 10m0s`, "event log"},
+	exchangesim.FaultRetryDate:        {`http status 503\); it asks to be left alone for (10m[01]|9m5.)s`, "event log"},
+	exchangesim.FaultHTML:             {"HTML page", "exchange.url"},
+	exchangesim.FaultEmpty:            {"answer is empty", "proxy"},
+	exchangesim.FaultHang:             {"stopped", "goes on from there"},
+	exchangesim.FaultDrip:             {"stopped", "goes on from there"},
+	exchangesim.FaultReset:            {"connection broke", "load balancer"},
+	exchangesim.FaultTruncate:         {"cut off", "load balancer"},
+	exchangesim.FaultEndless:          {"more than 1000 entries", "exchange.url"},
+	exchangesim.FaultBusy:             {"ErrorServerBusy.*left alone for 10m0s", "sync.requests_per_second"},
+	exchangesim.FaultBusyMessage:      {"ErrorServerBusy.*left alone for 10m0s", "sync.requests_per_second"},
+	exchangesim.FaultBusyInner:        {"ErrorServerBusy.*left alone for 10m0s", "sync.requests_per_second"},
+	exchangesim.FaultConnections:      {"too many connections .*ErrorExceededConnectionCount", "fewer programs"},
+	exchangesim.FaultTransient:        {"ErrorInternalServerTransientError", "asks again by itself"},
+	exchangesim.FaultTimeout:          {"ErrorTimeoutExpired", "asks again by itself"},
+	exchangesim.FaultObjects:          {"ErrorTooManyObjectsOpened", "fewer programs"},
+	exchangesim.FaultADUnavailable:    {"cannot reach Active Directory .*ErrorADUnavailable", "domain controllers"},
+	exchangesim.FaultADOperation:      {"Active Directory .*ErrorADOperation", "domain controllers"},
+	exchangesim.FaultNoMailbox:        {"account has no mailbox.*ErrorNameResolutionNoMailbox", "give the account a mailbox"},
+	exchangesim.FaultAccessDenied:     {"may not do this .*ErrorAccessDenied", "EwsEnabled"},
+	exchangesim.FaultSchema:           {"not valid .*ErrorSchemaValidation", "report this"},
+	exchangesim.FaultSchemaVersion:    {"ErrorIncorrectSchemaVersion", "report this"},
+	exchangesim.FaultInvalidVersion:   {"any version of EWS that has certificates .*ErrorInvalidServerVersion", "Exchange 2010 SP2"},
+	exchangesim.FaultNoResults:        {"would have lost 28 of 28 entries", "sync.max_removals"},
+	exchangesim.FaultNoCertificates:   {"last usable certificate of [0-9]+", "sync.max_removals"},
+	exchangesim.FaultWithoutMoreToSay: {"without a ResolutionSet", "asks again by itself"},
+}
+
+// longSilence is asked for by the faults that can ask for one; no run waits so long.
+const longSilence = 10 * time.Minute
+
 // TestNoUsableAnswer spoils the answers in every way that the stand-in knows. Whichever it is: the sync ends with a
-// message that can be read aloud and the right exit status, and what is in the cache stays as it was, to the last
-// certificate. All at the same time, because most of it is waiting between tries.
+// message that can be read aloud and says what to do, the right exit status, and what is in the cache stays as it was, to
+// the last certificate; status then shows the same words. All at the same time, because most of it is waiting between tries.
 func TestNoUsableAnswer(t *testing.T) {
 	t.Parallel()
 	full := t.TempDir()
@@ -46,6 +88,9 @@ func TestNoUsableAnswer(t *testing.T) {
 			if after := holdings(t, dir); !maps.Equal(after, before) {
 				t.Errorf("%s changed what the cache holds: %d entries before, %d after", kind, len(before), len(after))
 			}
+			if shown := remembered(t, dir); !faultWords[kind].in(shown) {
+				t.Errorf("%s: status would show %q, not %+v", kind, shown, faultWords[kind])
+			}
 		})
 	}
 	all.Wait()
@@ -63,7 +108,7 @@ func spoilt(t *testing.T, dir string, kind exchangesim.FaultKind, status int) {
 	}
 	defer server.Close()
 	if kind != "" {
-		server.Fault(exchangesim.Fault{Kind: kind, RetryAfter: time.Second, Interval: time.Second})
+		server.Fault(exchangesim.Fault{Kind: kind, RetryAfter: longSilence, Interval: time.Second})
 	}
 	config := filepath.Join(dir, "config.toml")
 	text := "exchange.url = " + strconv.Quote(server.URL()) + "\nexchange.auth.method = \"none\"\nsync.requests_per_second = 1000\ncache.dir = " + strconv.Quote(dir) +
@@ -99,7 +144,36 @@ func spoilt(t *testing.T, dir string, kind exchangesim.FaultKind, status int) {
 	for _, complaint := range readAloud(talk.String(), got) {
 		t.Errorf("%s: %s", kind, complaint)
 	}
+	if w, ok := faultWords[kind]; kind != "" && (!ok || !w.in(talk.String())) {
+		t.Errorf("%s: it lacks the words %+v:\n%s", kind, w, talk.String())
+	}
 	t.Logf("%s:\n%s", kind, talk.String())
+}
+
+// in reports that a text has an error and a hint with these words.
+func (w words) in(text string) bool {
+	return regexp.MustCompile("(?m)^error: .*("+w.says+")").MatchString(text) && regexp.MustCompile("(?m)^hint: .*"+w.advises).MatchString(text)
+}
+
+// remembered is what status shows about the last run, in the form of messages.
+func remembered(t *testing.T, dir string) string {
+	c, err := cache.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	status := rooms.Status{Cache: c, Book: &recipients.Book{Directory: rooms.Directory{Cache: c}}, Runs: &rooms.Runs{}, Protocol: "ews", Now: time.Now, Log: slog.New(slog.DiscardHandler)}
+	s, err := status.Status(context.Background()) // called when the test is over
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := "error: " + s.Source.LastError + "\nhint: " + s.Source.LastErrorHint + "\n"
+	for _, w := range s.Warnings {
+		if error, hint, ok := strings.Cut(w, ": "); ok {
+			text += "error: " + error + "\nhint: " + hint + "\n"
+		}
+	}
+	return text
 }
 
 // holdings is what a cache holds: of each entry its certificates, and whether it has begun to age.

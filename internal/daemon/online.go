@@ -47,7 +47,9 @@ func (o *Online) Ask(ctx context.Context, addresses []string) (asked int, err er
 		asked++
 		if _, err := o.Sync.Ask(ctx, address); err != nil {
 			o.Log.Debug("an online look-up had no answer", "error", err)
-			o.pause()
+			if !errors.Is(err, directory.ErrNoRoom) {
+				o.pause()
+			}
 			return asked, err
 		}
 		if asked == maxOnline {

@@ -32,6 +32,12 @@ const (
 	FaultConnections      FaultKind = "connections"       // ErrorExceededConnectionCount as SOAP fault
 	FaultTransient        FaultKind = "transient"         // ErrorInternalServerTransientError in a response message
 	FaultADUnavailable    FaultKind = "ad-unavailable"    // ErrorADUnavailable in a response message
+	FaultADOperation      FaultKind = "ad-operation"      // ErrorADOperation in a response message
+	FaultTimeout          FaultKind = "timeout-expired"   // ErrorTimeoutExpired in a response message
+	FaultObjects          FaultKind = "too-many-objects"  // ErrorTooManyObjectsOpened in a response message
+	FaultSchema           FaultKind = "schema-validation" // ErrorSchemaValidation as SOAP fault
+	FaultSchemaVersion    FaultKind = "schema-version"    // ErrorIncorrectSchemaVersion in a response message
+	FaultRetryDate        FaultKind = "retry-date"        // bare status 503 with a date in Retry-After
 	FaultNoMailbox        FaultKind = "no-mailbox"        // ErrorNameResolutionNoMailbox
 	FaultAccessDenied     FaultKind = "access-denied"     // ErrorAccessDenied in a response message
 	FaultInvalidVersion   FaultKind = "invalid-version"   // ErrorInvalidServerVersion as SOAP fault
@@ -43,7 +49,7 @@ const (
 
 // FaultKinds lists the faults that need no Handler.
 func FaultKinds() []FaultKind {
-	kinds := []FaultKind{FaultUnauthorized, FaultUnavailable, FaultHTML, FaultEmpty, FaultHang, FaultReset, FaultTruncate, FaultDrip, FaultEndless}
+	kinds := []FaultKind{FaultUnauthorized, FaultUnavailable, FaultHTML, FaultEmpty, FaultHang, FaultReset, FaultTruncate, FaultDrip, FaultEndless, FaultRetryDate}
 	for kind := range exchangeErrors {
 		kinds = append(kinds, kind)
 	}
@@ -139,8 +145,15 @@ var exchangeErrors = map[FaultKind]exchangeError{
 	FaultConnections: {"ErrorExceededConnectionCount", "You have exceeded the available concurrent connections for your account.", true, func(time.Duration) [][2]string {
 		return [][2]string{{"Policy", "MaxConcurrency"}, {"MaxConcurrencyLimit", "27"}}
 	}},
-	FaultTransient:      {"ErrorInternalServerTransientError", "An internal server error occurred. Try again later.", false, nil},
-	FaultADUnavailable:  {"ErrorADUnavailable", "Active Directory is unavailable. Try your request again later.", false, nil},
+	FaultTransient:     {"ErrorInternalServerTransientError", "An internal server error occurred. Try again later.", false, nil},
+	FaultADUnavailable: {"ErrorADUnavailable", "Active Directory is unavailable. Try your request again later.", false, nil},
+	FaultADOperation:   {"ErrorADOperation", "An Active Directory operation failed.", false, nil},
+	FaultTimeout:       {"ErrorTimeoutExpired", "The operation timed out.", false, nil},
+	FaultObjects:       {"ErrorTooManyObjectsOpened", "Too many objects are opened on this server.", false, nil},
+	FaultSchema: {"ErrorSchemaValidation", "The request failed schema validation: The element is not expected.", true, func(time.Duration) [][2]string {
+		return [][2]string{{"LineNumber", "1"}, {"Violation", "not expected"}}
+	}},
+	FaultSchemaVersion:  {"ErrorIncorrectSchemaVersion", "The request is valid but does not specify the correct server version.", false, nil},
 	FaultNoMailbox:      {"ErrorNameResolutionNoMailbox", "The caller does not have a mailbox.", false, nil},
 	FaultAccessDenied:   {"ErrorAccessDenied", "Access is denied. Check credentials and try again.", false, nil},
 	FaultInvalidVersion: {"ErrorInvalidServerVersion", "The specified server version is invalid.", true, nil},
@@ -164,6 +177,10 @@ func (f Fault) serve(x *exchange) {
 		if f.RetryAfter > 0 {
 			x.w.Header().Set("Retry-After", strconv.Itoa(int((f.RetryAfter+time.Second-1)/time.Second)))
 		}
+		http.Error(x.w, "The service is unavailable.", http.StatusServiceUnavailable)
+	case FaultRetryDate:
+		// A date has whole seconds: one is added, so that none is lost.
+		x.w.Header().Set("Retry-After", time.Now().Add(f.RetryAfter+time.Second).UTC().Format(http.TimeFormat))
 		http.Error(x.w, "The service is unavailable.", http.StatusServiceUnavailable)
 	case FaultHTML:
 		x.w.Header().Set("Content-Type", "text/html; charset=utf-8")

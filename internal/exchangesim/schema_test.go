@@ -37,7 +37,7 @@ func TestAnswersFitTheSchema(t *testing.T) {
 	check("refusal", body)
 	for _, kind := range FaultKinds() {
 		switch kind {
-		case FaultUnauthorized, FaultUnavailable, FaultHTML, FaultEmpty, FaultHang, FaultReset, FaultTruncate, FaultDrip, FaultEndless:
+		case FaultUnauthorized, FaultUnavailable, FaultHTML, FaultEmpty, FaultHang, FaultReset, FaultTruncate, FaultDrip, FaultEndless, FaultRetryDate:
 			continue
 		}
 		s.Fault(Fault{Kind: kind, Requests: 1})

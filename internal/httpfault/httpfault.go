@@ -69,6 +69,9 @@ func IsBroken(err error) bool {
 	return errors.As(err, &network) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)
 }
 
+// HintFront is for answers that are not what Exchange sent.
+const HintFront = "look for a proxy, load balancer or filter in front of Exchange that changes or cuts answers"
+
 // Explain says in words what went wrong below HTTP, what to do, and whether it may pass.
 func Explain(err error) (reason, hint string, temporary bool) {
 	if reason, hint = explainTLS(err); reason != "" {
@@ -87,7 +90,7 @@ func Explain(err error) (reason, hint string, temporary bool) {
 	case errors.As(err, &network) && network.Timeout():
 		return "the server did not answer in time", reach, true
 	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return "the connection broke before the answer was complete", "", true
+		return "the connection broke before the answer was complete", HintFront, true
 	case errors.As(err, &network):
 		return Clean(err.Error(), 200), reach, true
 	}
