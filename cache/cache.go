@@ -47,11 +47,13 @@ var (
 	bucketCertificates  = []byte("certificates")  // SHA-256 of the certificate, primary: empty
 	bucketIntermediates = []byte("intermediates") // SHA-256 of the certificate: certificate with checksum
 	bucketGroups        = []byte("groups")        // primary address: members as JSON, with checksum; empty when not known
+	bucketContacts      = []byte("contacts")      // identifier: personal contact as JSON, with checksum
+	bucketContactIndex  = []byte("contactindex")  // see contacts.go: empty
 	bucketLosses        = []byte("losses")        // primary address: empty, or the record as found
 	bucketState         = []byte("state")         // key: value, kept for package directory
 )
 
-var buckets = [][]byte{bucketMeta, bucketEntries, bucketAddresses, bucketWords, bucketCertificates, bucketIntermediates, bucketGroups, bucketLosses, bucketState}
+var buckets = [][]byte{bucketMeta, bucketEntries, bucketAddresses, bucketWords, bucketCertificates, bucketIntermediates, bucketGroups, bucketContacts, bucketContactIndex, bucketLosses, bucketState}
 
 // Cache is an open cache file. It implements directory.Store. Its methods may be used concurrently; readers see a
 // consistent snapshot while a sync writes.

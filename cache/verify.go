@@ -361,7 +361,7 @@ func checkValue(bucket, value []byte) error {
 			return nil
 		}
 		fallthrough
-	case string(bucketIntermediates), string(bucketState):
+	case string(bucketIntermediates), string(bucketState), string(bucketContacts):
 		_, err := unseal(value)
 		return err
 	}

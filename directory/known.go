@@ -276,6 +276,15 @@ func (r *run) knownAddresses(tx Tx) (map[Address]bool, error) {
 			}
 		}
 	}
+	err = tx.Contacts(func(c Contact) error {
+		for _, a := range c.Addresses {
+			all[a] = true
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
 	since := r.state.Started.Add(-MemoryOfQuestions)
 	n := 0
 	err = tx.States(questionKey, func(key string, value []byte) error {

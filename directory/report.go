@@ -58,6 +58,8 @@ type Report struct {
 	Refused []string `json:"refused,omitempty"`
 	// Reasons say, for gaps that are there because a question had no usable answer, what the trouble was.
 	Reasons map[string]string `json:"reasons,omitempty"`
+	// Contacts is how the part went that reads the contacts; nil when it was not reached, or is switched off.
+	Contacts *ContactReport `json:"contacts,omitempty"`
 }
 
 // mend takes a prefix from the gaps.
@@ -130,6 +132,8 @@ type History struct {
 	// Source is the name of the source of that run, Server the server it asked.
 	Source string `json:"source,omitempty"`
 	Server string `json:"server,omitempty"`
+	// Contacts is the report of the last run that read the contacts.
+	Contacts *ContactReport `json:"contacts,omitempty"`
 }
 
 // Gap is a prefix below which a run could not confirm entries.

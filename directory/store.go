@@ -40,6 +40,14 @@ type Tx interface {
 	// Groups returns the primary addresses of all entries of KindGroup, in order.
 	Groups() ([]Address, error)
 
+	// Contact returns ErrNoEntry when there is none with that identifier.
+	Contact(id string) (Contact, error)
+	// Contacts calls f for each contact, in order of their identifiers.
+	Contacts(f func(Contact) error) error
+	PutContact(Contact) error
+	// DeleteContact of a contact that is not there does nothing.
+	DeleteContact(id string) error
+
 	// PutLoss holds back a change that would lose something, until the run is complete; at most one per entry.
 	PutLoss(Loss) error
 	// Losses calls f for up to limit losses, in order of their primary address.

@@ -28,6 +28,9 @@ type Sync struct {
 	KnownOnly bool
 	// Addresses are always known.
 	Addresses []Address
+	// Contacts reads the personal contacts of the account after each run; the source must be a ContactSource. Without it
+	// contacts that are stored are forgotten.
+	Contacts bool
 	// MaxRemovals is the share of entries (0 to 1) that one run may lose. When more are missing, or more would lose their
 	// last usable certificate, the run removes nothing: see Guarded. One entry may always go. Zero means 0.2.
 	MaxRemovals float64
@@ -72,6 +75,9 @@ func (s *Sync) Run(ctx context.Context, full bool) (Report, error) {
 	if err == nil {
 		err = r.finish(ctx)
 	}
+	if err == nil {
+		r.contacts(ctx)
+	}
 	return r.conclude(ctx, err)
 }
 
@@ -99,6 +105,12 @@ func (s *Sync) begin(full bool) (*run, error) {
 		}
 		if err := r.checkHistory(tx); err != nil {
 			return err
+		}
+		if !s.Contacts {
+			r.history.Contacts = nil
+			if err := forgetContacts(tx); err != nil {
+				return err
+			}
 		}
 		if r.partition, err = loadPartition(tx); err != nil {
 			return err
@@ -252,17 +264,15 @@ func (r *run) remember(failure error) {
 	rep := r.state.Report
 	r.history.Last, r.history.Source, r.history.Server = &rep, r.state.Source, r.state.Server
 	r.history.Error, r.history.Hint = "", ""
+	if rep.Contacts != nil {
+		r.history.Contacts = rep.Contacts
+	}
 	switch {
 	case rep.Outcome == Stopped:
 		r.history.Error, r.history.Hint = StoppedText, StoppedHint
 	case failure != nil:
 		r.history.Error = failure.Error()
-		if h, ok := errors.AsType[interface {
-			error
-			Hint() string
-		}](failure); ok {
-			r.history.Hint = h.Hint()
-		}
+		r.history.Hint = hintOf(failure)
 	}
 	if failure == nil && !r.state.KnownOnly {
 		r.history.Number = r.state.Number
@@ -274,4 +284,15 @@ func (r *run) remember(failure error) {
 			r.history.Walked = r.state.Started
 		}
 	}
+}
+
+// hintOf is what an error of a source advises; empty when it does not.
+func hintOf(err error) string {
+	if h, ok := errors.AsType[interface {
+		error
+		Hint() string
+	}](err); ok {
+		return h.Hint()
+	}
+	return ""
 }

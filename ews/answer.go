@@ -39,9 +39,21 @@ type answer struct {
 	// inner and backOff come from MessageXml.
 	inner   string
 	backOff time.Duration
-	// set is of ResolveNames, expansion of ExpandDL.
+	// set is of ResolveNames, expansion of ExpandDL, page of FindItem.
 	set       *resolutionSet
 	expansion *expansion
+	page      *itemPage
+	// items are the response messages of GetItem, one for each item; contact is the content of such an item.
+	items   []*answer
+	contact *Contact
+}
+
+// effectiveCode is the response code, the inner one where the server wraps it.
+func (a *answer) effectiveCode() string {
+	if a.code == codeInternal && a.inner != "" {
+		return a.inner
+	}
+	return a.code
 }
 
 // failed reports a response code that is neither success nor "none".
@@ -79,6 +91,7 @@ func readAnswer(in *input) (*answer, error) {
 	if err := r.end(); err != nil {
 		return nil, err
 	}
+	a.batch()
 	if a.code == "" {
 		return nil, errors.New("the answer has no response code")
 	}
@@ -107,13 +120,33 @@ func (a *answer) body(r *reader, e xml.StartElement) error {
 
 // readMessage reads a response message, of any operation (MS-OXWSCDATA section 2.2.4.67).
 func (a *answer) readMessage(r *reader, e xml.StartElement) error {
-	if a.message != "" || a.fault {
+	many := e.Name == xml.Name{Space: nsMessages, Local: "GetItemResponseMessage"}
+	if a.fault || a.message != "" && !(many && a.message == e.Name.Local) {
 		return errors.New("the answer has more than one response")
 	}
 	if e.Name.Space != nsMessages {
 		return unexpected(e)
 	}
 	a.message = e.Name.Local
+	if !many {
+		return a.readFields(r, e)
+	}
+	if len(a.items) == maxItemIDs {
+		return refusedf("the answer has more than %d items", maxItemIDs)
+	}
+	item := &answer{message: a.message}
+	a.items = append(a.items, item)
+	if err := item.readFields(r, e); err != nil {
+		return err
+	}
+	if item.code == "" {
+		return errors.New("an item of the answer has no response code")
+	}
+	return nil
+}
+
+// readFields reads what a response message holds.
+func (a *answer) readFields(r *reader, e xml.StartElement) error {
 	a.class, _ = attribute(e, "ResponseClass")
 	return r.children(func(e xml.StartElement) (err error) {
 		if e.Name.Space != nsMessages {
@@ -130,6 +163,10 @@ func (a *answer) readMessage(r *reader, e xml.StartElement) error {
 			err = a.readSet(r, e)
 		case "DLExpansion":
 			err = a.readExpansion(r, e)
+		case "RootFolder":
+			err = a.readPage(r, e)
+		case "Items":
+			err = a.readItems(r)
 		default:
 			err = r.skip()
 		}

@@ -133,10 +133,7 @@ var codes = map[string]codeFacts{
 
 // codeError is the error of an answer with a response code that is neither success nor "none".
 func (x *exchange) codeError(a *answer, resp *http.Response) error {
-	code := a.code
-	if code == codeInternal && a.inner != "" {
-		code = a.inner
-	}
+	code := a.effectiveCode()
 	facts, known := codes[code]
 	reason := code
 	if known {
