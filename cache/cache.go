@@ -36,7 +36,7 @@ var (
 
 // Schema is the version of the layout, stored as the number "schema" in the bucket "meta" by every version, also later
 // ones.
-const Schema = 2
+const Schema = 3
 
 // Buckets.
 var (

@@ -16,8 +16,11 @@ import (
 	"github.com/galsyncd/galsyncd/internal/mailaddr"
 )
 
-// maxContactMatches bounds the contacts that one look-up or completion returns.
-const maxContactMatches = 50
+// Bounds of a completion among contacts: those that are read, and those that are returned.
+const (
+	maxContactsRead   = 400
+	maxContactMatches = 50
+)
 
 // Kinds of keys in the bucket "contactindex"; the identifier of the contact follows.
 const (
@@ -57,6 +60,9 @@ func (t *transaction) Contacts(f func(directory.Contact) error) error {
 }
 
 func (t *transaction) PutContact(c directory.Contact) error {
+	if c.ID == "" || len(c.ID) > directory.MaxContactID {
+		return fmt.Errorf("a contact with an identifier of %d bytes", len(c.ID))
+	}
 	js, err := json.Marshal(c)
 	if err != nil {
 		return fmt.Errorf("encode contact: %w", err)
@@ -101,7 +107,7 @@ func contactKeys(c directory.Contact) (keys [][]byte) {
 	}
 	// Without an address there is nothing to complete.
 	for _, w := range contactWords(c) {
-		keys = append(keys, contactKey(indexWord, w+"\x00", c.ID))
+		keys = append(keys, contactKey(indexWord, w.text+"\x00", c.ID))
 	}
 	for _, cert := range c.Certificates {
 		sum := sha256.Sum256(cert.Raw)
@@ -115,7 +121,7 @@ func contactKey(kind byte, text, id string) []byte {
 }
 
 // contactWords are the beginnings by which a contact with an address is found, as words makes them for an entry.
-func contactWords(c directory.Contact) []string {
+func contactWords(c directory.Contact) []word {
 	if len(c.Addresses) == 0 {
 		return nil
 	}
@@ -172,14 +178,12 @@ func (c *Cache) ContactsOf(ctx context.Context, address directory.Address) (foun
 // SearchContacts completes text, as Search does for entries: contacts with an address in which every word of text begins a
 // word of a name or of the first address, by name.
 func (c *Cache) SearchContacts(ctx context.Context, text string, limit int) (found []directory.Contact, err error) {
-	wanted := strings.FieldsFunc(mailaddr.Fold(text), func(r rune) bool { return r == ' ' || r == ',' || r == '\t' })
+	wanted := wantedWords(text)
 	if len(wanted) == 0 || limit <= 0 {
 		return nil, nil
 	}
-	wanted = wanted[:min(len(wanted), 8)]
-	longest := slices.MaxFunc(wanted, func(a, b string) int { return cmp.Compare(len(a), len(b)) })
 	err = c.view(ctx, func(tx *transaction) error {
-		ids, err := tx.contactIDs(indexWord, longest, maxRanked)
+		ids, err := tx.contactIDs(indexWord, wanted[0], maxContactsRead)
 		if err != nil {
 			return err
 		}
@@ -201,9 +205,9 @@ func (c *Cache) SearchContacts(ctx context.Context, text string, limit int) (fou
 }
 
 // matchesAll reports that each wanted text begins one of the words.
-func matchesAll(words, wanted []string) bool {
+func matchesAll(words []word, wanted []string) bool {
 	for _, w := range wanted {
-		if !slices.ContainsFunc(words, func(word string) bool { return strings.HasPrefix(word, w) }) {
+		if !slices.ContainsFunc(words, func(word word) bool { return strings.HasPrefix(word.text, w) }) {
 			return false
 		}
 	}

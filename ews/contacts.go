@@ -41,7 +41,7 @@ type itemPage struct {
 // ListContacts implements directory.ContactSource with one FindItem request. The listing is in the order of creation, so
 // that what is added while it is read comes last.
 func (c *Client) ListContacts(ctx context.Context, offset int) (directory.ContactList, error) {
-	x, a, err := c.ask(ctx, "FindItem", func(version string) ([]byte, error) { return findContactsEnvelope(offset, version) })
+	x, a, err := c.ask(ctx, "FindItem", func(h header) ([]byte, error) { return findContactsEnvelope(offset, h) })
 	if err != nil {
 		return directory.ContactList{}, err
 	}
@@ -52,8 +52,8 @@ func (c *Client) ListContacts(ctx context.Context, offset int) (directory.Contac
 	return list, nil
 }
 
-func findContactsEnvelope(offset int, version string) ([]byte, error) {
-	doc, body := newEnvelope(version)
+func findContactsEnvelope(offset int, h header) ([]byte, error) {
+	doc, body := newEnvelope(h)
 	find := body.CreateElement("m:FindItem")
 	find.CreateAttr("Traversal", "Shallow")
 	find.CreateElement("m:ItemShape").CreateElement("t:BaseShape").SetText(string(IDOnly))
@@ -151,7 +151,7 @@ func number(e xml.StartElement, name string) int {
 // GetContacts implements directory.ContactSource with one GetItem request. A contact that the server cannot read costs
 // that contact alone; what concerns the server or the account (ErrorServerBusy) is an error.
 func (c *Client) GetContacts(ctx context.Context, ids []string) ([]directory.ContactAnswer, error) {
-	x, a, err := c.ask(ctx, "GetItem", func(version string) ([]byte, error) { return getContactsEnvelope(ids, version) })
+	x, a, err := c.ask(ctx, "GetItem", func(h header) ([]byte, error) { return getContactsEnvelope(ids, h) })
 	if err != nil {
 		return nil, err
 	}
@@ -168,8 +168,8 @@ func (c *Client) GetContacts(ctx context.Context, ids []string) ([]directory.Con
 	return answers, nil
 }
 
-func getContactsEnvelope(ids []string, version string) ([]byte, error) {
-	doc, body := newEnvelope(version)
+func getContactsEnvelope(ids []string, h header) ([]byte, error) {
+	doc, body := newEnvelope(h)
 	get := body.CreateElement("m:GetItem")
 	shape := get.CreateElement("m:ItemShape")
 	shape.CreateElement("t:BaseShape").SetText(string(IDOnly))
