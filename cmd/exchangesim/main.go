@@ -1,5 +1,5 @@
-// Command exchangesim is an Exchange server to try things out with: it answers ResolveNames and ExpandDL from a made-up
-// address book, over TLS with an authority of its own, to this machine only. See package internal/exchangesim for what
+// Command exchangesim is an Exchange server to try things out with: it answers ResolveNames, ExpandDL, FindItem and
+// GetItem from a made-up address book and contacts, over TLS with an authority of its own, to this machine only. See package internal/exchangesim for what
 // is in the address book and how its answers can be spoilt.
 package main
 
@@ -49,6 +49,7 @@ func parse(args []string, stderr io.Writer) (*settings, error) {
 	f.SetOutput(stderr)
 	f.IntVar(&s.options.Entries, "entries", 1000, "number of ordinary `entries`, besides those at fixed addresses")
 	f.Uint64Var(&s.options.Seed, "seed", 1, "which people: the same `number` makes the same directory")
+	f.IntVar(&s.options.Contacts, "contacts", 0, "`number` of personal contacts in the mailbox of the account, contactN@"+exchangesim.OutsideDomain)
 	f.StringVar(&s.options.Listen, "listen", "127.0.0.1:0", "loopback `address` and port; port 0 picks one")
 	auth := f.String("auth", "ntlm", "`method`: ntlm, basic or none")
 	f.StringVar(&s.options.User, "user", `CORP\svc-galsync`, "the `account` that may ask")

@@ -91,7 +91,7 @@ func (s *Server) activeSync(w http.ResponseWriter, r *http.Request) {
 	}
 	s.devices.count(c.name)
 	x := &exchange{server: s, w: w, r: r, body: body, command: c}
-	if f, ok := s.faults.take(c.entries()...); ok {
+	if f, ok := s.faults.take(c.name, c.entries()...); ok {
 		s.counters.faults.Add(1)
 		f.serve(x)
 		return

@@ -50,6 +50,9 @@ func responseMessage(operation, class, code, text string, inner func(*answer)) [
 	if inner != nil {
 		inner(a)
 	}
+	if operation == "GetItem" { // ItemInfoResponseMessageType wants them also in an error
+		a.WriteString("<m:Items/>")
+	}
 	fmt.Fprintf(a, `</m:%[1]sResponseMessage></m:ResponseMessages></m:%[1]sResponse>`, operation)
 	a.WriteString(envelopeEnd)
 	return a.Bytes()
@@ -104,14 +107,6 @@ func refuse(e *requestError) []byte {
 		a.element("t:LinePosition", "1")
 		a.element("t:Violation", e.violation)
 	})
-}
-
-// answerQuery answers a request that passed the schema.
-func (d *Directory) answerQuery(q *query) ([]byte, error) {
-	if q.operation == "ExpandDL" {
-		return d.expandDL(q), nil
-	}
-	return d.resolveNames(q)
 }
 
 func (d *Directory) resolveNames(q *query) ([]byte, error) {

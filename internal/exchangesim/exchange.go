@@ -60,7 +60,7 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request) {
 	}
 	q, err := parseRequest(body)
 	x := &exchange{server: s, w: w, r: r, body: body, query: q, err: err}
-	if f, ok := s.faults.take(x.entry()); ok {
+	if f, ok := s.faults.take(x.operation(), x.entry()); ok {
 		s.counters.faults.Add(1)
 		f.serve(x)
 		return
@@ -126,20 +126,32 @@ func (x *exchange) answer() (status int, body []byte) {
 		}
 		return http.StatusInternalServerError, refuse(refused)
 	}
-	c := &x.server.counters
-	if x.query.operation == "ExpandDL" {
-		c.expand.Add(1)
-	} else {
-		c.resolve.Add(1)
-		if x.query.full && x.query.shape == "AllProperties" {
-			c.full.Add(1)
-		}
-	}
-	body, err := x.server.dir.answerQuery(x.query)
+	body, err := x.server.answerQuery(x.query)
 	if err != nil {
 		return http.StatusInternalServerError, soapFault("ErrorInternalServerError", err.Error(), nil)
 	}
 	return http.StatusOK, body
+}
+
+// answerQuery answers a request that passed the schema.
+func (s *Server) answerQuery(q *query) ([]byte, error) {
+	c := &s.counters
+	switch q.operation {
+	case "ExpandDL":
+		c.expand.Add(1)
+		return s.dir.expandDL(q), nil
+	case "FindItem":
+		c.find.Add(1)
+		return s.contacts.find(q), nil
+	case "GetItem":
+		c.get.Add(1)
+		return s.contacts.get(q)
+	}
+	c.resolve.Add(1)
+	if q.full && q.shape == "AllProperties" {
+		c.full.Add(1)
+	}
+	return s.dir.resolveNames(q)
 }
 
 // send writes a complete answer, compressed when the client takes gzip.

@@ -60,6 +60,31 @@ func expandRequest(group string) string {
 	return fmt.Sprintf(requestForm, "Exchange2013_SP1", `<m:ExpandDL><m:Mailbox><t:EmailAddress>`+escape(group)+`</t:EmailAddress></m:Mailbox></m:ExpandDL>`)
 }
 
+func findRequest(offset, most int) string {
+	return fmt.Sprintf(requestForm, "Exchange2013_SP1", fmt.Sprintf(`<m:FindItem Traversal="Shallow"><m:ItemShape><t:BaseShape>IdOnly</t:BaseShape></m:ItemShape>`+
+		`<m:IndexedPageItemView MaxEntriesReturned="%d" Offset="%d" BasePoint="Beginning"/><m:ParentFolderIds><t:DistinguishedFolderId Id="contacts"/></m:ParentFolderIds></m:FindItem>`, most, offset))
+}
+
+func getRequest(ids ...string) string {
+	var items string
+	for _, id := range ids {
+		items += `<t:ItemId Id="` + escape(id) + `"/>`
+	}
+	return fmt.Sprintf(requestForm, "Exchange2013_SP1", `<m:GetItem><m:ItemShape><t:BaseShape>IdOnly</t:BaseShape><t:AdditionalProperties>`+
+		`<t:FieldURI FieldURI="contacts:DisplayName"/><t:FieldURI FieldURI="contacts:GivenName"/><t:FieldURI FieldURI="contacts:Surname"/>`+
+		`<t:IndexedFieldURI FieldURI="contacts:EmailAddress" FieldIndex="EmailAddress1"/><t:FieldURI FieldURI="contacts:UserSMIMECertificate"/>`+
+		`<t:FieldURI FieldURI="contacts:MSExchangeCertificate"/></t:AdditionalProperties></m:ItemShape><m:ItemIds>`+items+`</m:ItemIds></m:GetItem>`)
+}
+
+// contactIDs are the identifiers of all items of the folder.
+func (s *Server) contactIDs() (ids []string) {
+	items, _ := s.contacts.page(0, 1000)
+	for _, item := range items {
+		ids = append(ids, item.id)
+	}
+	return ids
+}
+
 // post sends one request and returns status and body.
 func post(t testing.TB, c *http.Client, url, body string) (int, []byte) {
 	t.Helper()

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 )
@@ -67,6 +68,8 @@ type Fault struct {
 	Requests int
 	// Only, when set, confines the fault to requests whose UnresolvedEntry (or group) it accepts; others are not counted.
 	Only func(entry string) bool
+	// Operation, when set, confines the fault to requests of that operation, for example "FindItem"; others are not counted.
+	Operation string
 	// RetryAfter is told to the client where the kind has a place for it. Back-off of Exchange is 5 s when zero.
 	RetryAfter time.Duration
 	// Location is where FaultMoved sends the client.
@@ -100,12 +103,12 @@ type faultList struct {
 	list []*Fault
 }
 
-// take returns the fault for a request that asks for entries, and counts it down.
-func (l *faultList) take(entries ...string) (Fault, bool) {
+// take returns the fault for a request of an operation that asks for entries, and counts it down.
+func (l *faultList) take(operation string, entries ...string) (Fault, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for i, f := range l.list {
-		if f.Only != nil && !slices.ContainsFunc(entries, f.Only) {
+		if f.Only != nil && !slices.ContainsFunc(entries, f.Only) || f.Operation != "" && f.Operation != operation {
 			continue
 		}
 		if f.Skip > 0 {
@@ -313,6 +316,11 @@ func (x *exchange) endless() {
 
 // withoutCertificates answers truly, but asks the directory for less than the client did.
 func (x *exchange) withoutCertificates() {
+	if x.err == nil && x.query.operation == "GetItem" {
+		less := *x.query
+		less.fields = slices.DeleteFunc(slices.Clone(less.fields), func(f string) bool { return strings.HasSuffix(f, "Certificate") })
+		x.query = &less
+	}
 	if x.err == nil && x.query.shape == "AllProperties" {
 		less := *x.query
 		less.shape = "Default"

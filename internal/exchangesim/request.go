@@ -33,13 +33,16 @@ const firstWithShape = "Exchange2010_SP2"
 
 // query is a request that passed the schema.
 type query struct {
-	operation string // "ResolveNames" or "ExpandDL"
+	operation string // "ResolveNames", "ExpandDL", "FindItem" or "GetItem"
 	version   string // "" when the header named none
-	// entry is what to resolve, or the group to expand.
+	// entry is what to resolve, the group to expand, the folder, or the first item to get.
 	entry string
 	full  bool   // ReturnFullContactData
 	scope string // SearchScope
 	shape string // ContactDataShape; "" when not given
+	// offset and most are the page of FindItem; fields are asked for of the items with these ids.
+	offset, most int
+	fields, ids  []string
 }
 
 // before reports whether the request speaks an older version than v.
@@ -186,8 +189,14 @@ func (q *query) body(e *element) error {
 	case e.is(nsMessages, "ExpandDL"):
 		q.operation = "ExpandDL"
 		return q.expandDL(e)
+	case e.is(nsMessages, "FindItem"):
+		q.operation = "FindItem"
+		return q.findItem(e)
+	case e.is(nsMessages, "GetItem"):
+		q.operation = "GetItem"
+		return q.getItem(e)
 	case e.name.Space == nsMessages:
-		return &requestError{"ErrorInvalidOperation", "This server answers ResolveNames and ExpandDL only."}
+		return &requestError{"ErrorInvalidOperation", "This server answers ResolveNames, ExpandDL, FindItem and GetItem only."}
 	}
 	return violation("the element '%s' in namespace '%s' is not a request", e.name.Local, e.name.Space)
 }

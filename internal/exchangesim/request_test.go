@@ -47,7 +47,7 @@ func TestParseRequest(t *testing.T) {
 		{"two bodies", strings.Replace(envelope("", resolve(full, entry)), "</s:Envelope>", "<s:Body/></s:Envelope>", 1), bad},
 		{"empty body", envelope("", ""), bad},
 		{"body without namespace", envelope("", `<ResolveNames/>`), bad},
-		{"another call", envelope(version(modern), `<m:FindItem/>`), "ErrorInvalidOperation"},
+		{"another call", envelope(version(modern), `<m:FindFolder/>`), "ErrorInvalidOperation"},
 		{"expand without mailbox", envelope(version(modern), `<m:ExpandDL/>`), bad},
 		{"expand in the wrong order", envelope(version(modern), `<m:ExpandDL><m:Mailbox><t:EmailAddress>x</t:EmailAddress><t:Name>y</t:Name></m:Mailbox></m:ExpandDL>`), bad},
 		{"document type", `<!DOCTYPE x [<!ENTITY e "e">]>` + envelope("", resolve(full, entry)), bad},
@@ -109,6 +109,8 @@ func FuzzRequest(f *testing.F) {
 	f.Add([]byte(resolveRequest("smtp:alice")))
 	f.Add([]byte(expandRequest("team")))
 	f.Add([]byte(briefRequest("<&>")))
+	f.Add([]byte(findRequest(0, 10)))
+	f.Add([]byte(getRequest("AAMk", "")))
 	f.Add([]byte(`<a xmlns="b"><c/>`))
 	s, err := New(Options{})
 	if err != nil {
@@ -124,7 +126,7 @@ func FuzzRequest(f *testing.F) {
 			parseReply(t, refuse(refused))
 			return
 		}
-		answer, err := s.dir.answerQuery(q)
+		answer, err := s.answerQuery(q)
 		if err != nil {
 			t.Fatal(err)
 		}

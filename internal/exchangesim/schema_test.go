@@ -11,7 +11,11 @@ import (
 func TestAnswersFitTheSchema(t *testing.T) {
 	folder := sharedFolder(t, "ews-schema")
 	xmllint := program(t, "xmllint")
-	s := start(t, Options{Entries: 500, Seed: 5})
+	s := start(t, Options{Entries: 500, Seed: 5, Contacts: 12})
+	s.Contacts().AddList("Family")
+	if err := s.Contacts().SetUnreadable("contact1@"+OutsideDomain, "ErrorItemCorrupt"); err != nil {
+		t.Fatal(err)
+	}
 	c := client(t, s)
 	check := func(name string, document []byte) {
 		cmd := exec.CommandContext(t.Context(), xmllint, "--nonet", "--noout", "--schema", "soap-envelope.xsd", "-")
@@ -26,7 +30,8 @@ func TestAnswersFitTheSchema(t *testing.T) {
 		"garbage": resolveRequest(GarbageValues), "contact": resolveRequest(Partner), "group": resolveRequest(Team), "without detail": resolveRequest(WithoutDetail),
 		"members": expandRequest(Everyone), "no group": expandRequest(Nobody), "dash": briefRequest("-"),
 		"default shape": strings.Replace(resolveRequest("smtp:a"), "AllProperties", "Default", 1),
-		"settings":      resolveRequest(SettingsForm), "several": resolveRequest(GoodOneLast),
+		"contacts":      findRequest(0, 5), "last contacts": findRequest(10, 5), "contact items": getRequest(s.contactIDs()...), "no item": getRequest("AAMk"),
+		"settings": resolveRequest(SettingsForm), "several": resolveRequest(GoodOneLast),
 	}
 	for name, request := range requests {
 		check("request "+name, []byte(request))
@@ -43,5 +48,8 @@ func TestAnswersFitTheSchema(t *testing.T) {
 		s.Fault(Fault{Kind: kind, Requests: 1})
 		_, body := post(t, c, s.URL(), resolveRequest(Alice))
 		check(string(kind), body)
+		s.Fault(Fault{Kind: kind, Requests: 1, Operation: "GetItem"})
+		_, body = post(t, c, s.URL(), getRequest(s.contactIDs()...))
+		check(string(kind)+" for GetItem", body)
 	}
 }

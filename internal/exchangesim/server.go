@@ -41,6 +41,8 @@ type Options struct {
 	// numbers always make the same directory with the same certificates.
 	Entries int
 	Seed    uint64
+	// Contacts is the number of personal contacts in the mailbox of the account.
+	Contacts int
 	// Auth is AuthNone when empty.
 	Auth Auth
 	// User is `DOMAIN\name`; Password must not be empty unless Auth is AuthNone.
@@ -71,6 +73,8 @@ type Requests struct {
 	// ResolveNames and ExpandDL count requests that passed authentication and the schema; Full those ResolveNames that
 	// asked for AllProperties; Faults the answers spoilt on command.
 	ResolveNames, ExpandDL, Full, Faults int64
+	// FindItem and GetItem count the requests about contacts.
+	FindItem, GetItem int64
 	// BytesSent counts bodies as sent, compressed ones in their compressed size.
 	BytesSent int64
 }
@@ -80,6 +84,7 @@ type Server struct {
 	options  Options
 	keys     *keyPool
 	dir      *Directory
+	contacts *ContactFolder
 	ca       *testca.CA
 	leaf     *testca.Leaf
 	auth     *authenticator
@@ -93,7 +98,7 @@ type Server struct {
 	stopNow  context.CancelFunc
 	served   chan error
 	closing  sync.Once
-	counters struct{ http, unauthorized, resolve, expand, full, faults, bytes atomic.Int64 }
+	counters struct{ http, unauthorized, resolve, expand, find, get, full, faults, bytes atomic.Int64 }
 }
 
 // ErrOptions is wrapped by the error of New when its Options do not make sense.
@@ -118,6 +123,8 @@ func New(o Options) (*Server, error) {
 	if err := s.dir.populate(o.Entries, o.Seed); err != nil {
 		return nil, fmt.Errorf("make the directory: %w", err)
 	}
+	s.contacts = &ContactFolder{dir: s.dir}
+	s.contacts.populate(o.Contacts)
 	if err := s.certify(); err != nil {
 		return nil, fmt.Errorf("make the TLS certificate: %w", err)
 	}
@@ -144,6 +151,9 @@ func (o *Options) check() error {
 	}
 	if o.Entries < 0 || o.Entries > 10_000_000 {
 		return fmt.Errorf("%d entries: the number must be between 0 and 10000000", o.Entries)
+	}
+	if o.Contacts < 0 || o.Contacts > 100_000 {
+		return fmt.Errorf("%d contacts: the number must be between 0 and 100000", o.Contacts)
 	}
 	return loopback(o.Listen)
 }
@@ -244,6 +254,9 @@ func (s *Server) SMIMECA() *x509.Certificate { return s.keys.smime.Certificate }
 // Directory is the address book; it may be changed while the server runs.
 func (s *Server) Directory() *Directory { return s.dir }
 
+// Contacts is the account's folder of personal contacts; it may be changed while the server runs.
+func (s *Server) Contacts() *ContactFolder { return s.contacts }
+
 // Identity returns the certificate that the entry with the address owns, also when the directory shows another one or
 // none, and its private key (an *rsa.PrivateKey or *ecdsa.PrivateKey). For SeveralValues it is the last one, for Renewed
 // the current one, for SomeoneElse that of Alice.
@@ -255,5 +268,5 @@ func (s *Server) Identity(address string) (*x509.Certificate, crypto.Signer, err
 func (s *Server) Requests() Requests {
 	c := &s.counters
 	return Requests{HTTP: c.http.Load(), Unauthorized: c.unauthorized.Load(), ResolveNames: c.resolve.Load(), ExpandDL: c.expand.Load(),
-		Full: c.full.Load(), Faults: c.faults.Load(), BytesSent: c.bytes.Load()}
+		FindItem: c.find.Load(), GetItem: c.get.Load(), Full: c.full.Load(), Faults: c.faults.Load(), BytesSent: c.bytes.Load()}
 }
