@@ -243,3 +243,12 @@ func (c *Cache) ContactCertificate(ctx context.Context, sum [32]byte) (der []byt
 	})
 	return der, addresses, err
 }
+
+// ContactHistory returns what the cache remembers about earlier listings of contacts.
+func (c *Cache) ContactHistory(ctx context.Context) (h directory.ContactHistory, err error) {
+	err = c.view(ctx, func(tx *transaction) (err error) {
+		h, err = directory.ReadContactHistory(tx)
+		return err
+	})
+	return h, err
+}

@@ -39,6 +39,11 @@ type ContactHistory struct {
 	Doubted time.Time `json:"doubted,omitzero"`
 }
 
+// GuardText says, after a guarded run, what it would have lost.
+func (r *ContactReport) GuardText() string {
+	return fmt.Sprintf("the sync would have lost %d of %d contacts or their certificates", r.HeldLost, r.Contacts)
+}
+
 const contactsKey = "contacts/history"
 
 // ReadContactHistory returns what the store remembers about listings of contacts.

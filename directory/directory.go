@@ -31,6 +31,8 @@ const (
 	KindContact Kind = "contact"
 	KindGroup   Kind = "group"
 	KindOther   Kind = "other"
+	// KindPersonal is a personal contact among the results of a completion; no entry of the address book has it.
+	KindPersonal Kind = "personal"
 )
 
 // Property names the Exchange property that a value came in.

@@ -11,6 +11,7 @@ import (
 	"github.com/beevik/etree"
 
 	"github.com/galsyncd/galsyncd/directory"
+	"github.com/galsyncd/galsyncd/internal/httpfault"
 )
 
 var _ directory.ContactSource = (*Client)(nil)
@@ -72,9 +73,9 @@ func findContactsEnvelope(offset int, h header) ([]byte, error) {
 func (a *answer) contactList(offset int) (directory.ContactList, error) {
 	switch {
 	case a.message != "FindItemResponseMessage":
-		return directory.ContactList{}, fmt.Errorf("the server answered another question (%s)", clean(a.message, 60))
+		return directory.ContactList{}, fmt.Errorf("the server answered another question (%s)", httpfault.Clean(a.message, 60))
 	case a.code != CodeNoError || a.class == "Error":
-		return directory.ContactList{}, fmt.Errorf("the answer is of class %q with the response code %s", clean(a.class, 20), a.code)
+		return directory.ContactList{}, fmt.Errorf("the answer is of class %q with the response code %s", httpfault.Clean(a.class, 20), a.code)
 	case a.page == nil:
 		return directory.ContactList{}, errors.New("the answer reports success without a RootFolder")
 	}
@@ -156,7 +157,7 @@ func (c *Client) GetContacts(ctx context.Context, ids []string) ([]directory.Con
 		return nil, err
 	}
 	if a.message != "GetItemResponseMessage" {
-		return nil, x.malformed(fmt.Errorf("the server answered another question (%s)", clean(a.message, 60)))
+		return nil, x.malformed(fmt.Errorf("the server answered another question (%s)", httpfault.Clean(a.message, 60)))
 	}
 	if len(a.items) != len(ids) {
 		return nil, x.malformed(fmt.Errorf("the answer has %d items where %d were asked for", len(a.items), len(ids)))

@@ -36,6 +36,7 @@ func scriptCommands() map[string]func(*testscript.TestScript, bool, []string) {
 		"exchange":     cmdExchange,     // exchange start|again|stop [OPTION...]
 		"fault":        cmdFault,        // fault KIND [OPTION...] | fault clear
 		"people":       cmdPeople,       // people add|remove|recipe|hide|keep-share ...
+		"contacts":     cmdContacts,     // contacts add|remove|recipe|unreadable|clear ...
 		"requests":     cmdRequests,     // requests COUNTER OP NUMBER | requests reset
 		"configure":    cmdConfigure,    // configure FILE [KEY=TOML...]
 		"daemon":       cmdDaemon,       // daemon start|stop|kill NAME [ARG...]

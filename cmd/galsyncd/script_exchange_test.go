@@ -50,6 +50,7 @@ func exchangeOptions(w *world, args []string) exchangesim.Options {
 	f := flag.NewFlagSet("exchange start", flag.ContinueOnError)
 	f.SetOutput(io.Discard)
 	f.IntVar(&o.Entries, "entries", 0, "")
+	f.IntVar(&o.Contacts, "contacts", 0, "")
 	f.DurationVar(&o.Latency, "latency", 0, "")
 	f.BoolVar(&o.Plain, "plain", false, "")
 	f.BoolVar(&o.RequireChannelBinding, "require-channel-binding", false, "")
@@ -93,6 +94,7 @@ func cmdFault(w *world, neg bool, args []string) {
 	f.IntVar(&fault.Skip, "skip", 0, "")
 	f.IntVar(&fault.Requests, "requests", 0, "")
 	f.DurationVar(&fault.RetryAfter, "retry-after", 0, "")
+	f.StringVar(&fault.Operation, "operation", "", "")
 	w.Check(f.Parse(args[1:]))
 	w.exchange.Fault(fault)
 }
@@ -112,11 +114,7 @@ func cmdPeople(w *world, neg bool, args []string) {
 			w.Check(d.Remove(address))
 		}
 	case "recipe": // ADDRESS RECIPE
-		recipe, ok := map[string]exchangesim.Recipe{"none": exchangesim.None, "usable": exchangesim.Usable, "expired": exchangesim.Expired, "renewed": exchangesim.Renewed}[args[2]]
-		if !ok {
-			w.Fatalf("unknown recipe %q", args[2])
-		}
-		w.Check(d.SetRecipe(args[1], recipe))
+		w.Check(d.SetRecipe(args[1], w.recipe(args[2])))
 	case "keep": // NUMBER
 		n, err := strconv.Atoi(args[1])
 		w.Check(err)
@@ -132,6 +130,42 @@ func cmdPeople(w *world, neg bool, args []string) {
 	}
 }
 
+// cmdContacts changes the personal contacts of the account.
+func cmdContacts(w *world, neg bool, args []string) {
+	if neg || len(args) == 0 {
+		w.Fatalf("usage: contacts add|remove|recipe|unreadable|clear ...")
+	}
+	c := w.exchange.Contacts()
+	switch args[0] {
+	case "add": // ADDRESS NAME RECIPE
+		given, surname, _ := strings.Cut(args[2], " ")
+		c.Add(exchangesim.Person{Primary: args[1], DisplayName: args[2], GivenName: given, Surname: surname, Recipe: w.recipe(args[3]),
+			Encoding: exchangesim.Settings, Property: exchangesim.InSMIME})
+	case "remove": // ADDRESS...
+		for _, address := range args[1:] {
+			w.Check(c.Remove(address))
+		}
+	case "recipe": // ADDRESS RECIPE
+		w.Check(c.SetRecipe(args[1], w.recipe(args[2])))
+	case "unreadable": // ADDRESS CODE
+		w.Check(c.SetUnreadable(args[1], args[2]))
+	case "clear":
+		c.Clear()
+	default:
+		w.Fatalf("contacts %s: not known", args[0])
+	}
+}
+
+// recipe reads the name of a recipe.
+func (w *world) recipe(name string) exchangesim.Recipe {
+	recipe, ok := map[string]exchangesim.Recipe{"none": exchangesim.None, "usable": exchangesim.Usable, "expired": exchangesim.Expired, "renewed": exchangesim.Renewed,
+		"untrusted": exchangesim.UntrustedIssuer}[name]
+	if !ok {
+		w.Fatalf("unknown recipe %q", name)
+	}
+	return recipe
+}
+
 // cmdRequests compares how often the stand-in was asked since the last "requests reset".
 func cmdRequests(w *world, neg bool, args []string) {
 	now := w.exchange.Requests()
@@ -143,7 +177,8 @@ func cmdRequests(w *world, neg bool, args []string) {
 		w.Fatalf("usage: requests COUNTER OP NUMBER | requests reset")
 	}
 	counters := map[string]int64{"http": now.HTTP - w.before.HTTP, "unauthorized": now.Unauthorized - w.before.Unauthorized,
-		"resolve": now.ResolveNames - w.before.ResolveNames, "faults": now.Faults - w.before.Faults}
+		"resolve": now.ResolveNames - w.before.ResolveNames, "faults": now.Faults - w.before.Faults,
+		"find": now.FindItem - w.before.FindItem, "get": now.GetItem - w.before.GetItem}
 	got, ok := counters[args[0]]
 	if !ok {
 		w.Fatalf("unknown counter %q", args[0])

@@ -84,10 +84,13 @@ func (a *app) runServe(ctx context.Context, user bool) error {
 
 	// Build.
 	own := rooms.Directory{Cache: copy}
+	if cfg.Sync.Contacts {
+		own.Contacts = &rooms.Contacts{Cache: copy}
+	}
 	var dir service.Directory = own
 	book := &recipients.Book{Directory: own, Policy: policy, Now: time.Now, WarnAfter: cfg.Cache.WarnAfter, RefuseAfter: cfg.Cache.RefuseAfter}
 	runs := &rooms.Runs{Sync: newSync(cfg, source, copy, log), Log: log}
-	status := &rooms.Status{Cache: copy, Book: book, Runs: runs, URL: cfg.Exchange.URL, WarnAfter: cfg.Cache.WarnAfter, Notes: notes, Now: time.Now, Log: log}
+	status := &rooms.Status{Cache: copy, Book: book, Runs: runs, Contacts: runs.Sync.Contacts, URL: cfg.Exchange.URL, WarnAfter: cfg.Cache.WarnAfter, Notes: notes, Now: time.Now, Log: log}
 	if source != nil {
 		status.SignIn = func() (httpauth.Lockout, bool) { return httpauth.ReadLockout(refusalsFile(cfg), time.Now()) }
 		status.Protocol = source.Name()

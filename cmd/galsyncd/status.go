@@ -81,6 +81,9 @@ func printStatus(w io.Writer, s *client.Status) {
 	for _, state := range slices.Sorted(maps.Keys(s.Counts.ByState)) {
 		fmt.Fprintf(w, "  %-18s %d\n", state, s.Counts.ByState[state])
 	}
+	if c := s.Contacts; c != nil {
+		line("contacts", "%s", contactsText(*c))
+	}
 	if k := s.Keyring; k != nil {
 		line("keyring", "%s, %d identities", keyringText(*k), k.Identities)
 	}
@@ -93,6 +96,18 @@ func printStatus(w io.Writer, s *client.Status) {
 	for _, text := range s.Warnings {
 		line("warning", "%s", text)
 	}
+}
+
+// contactsText says how the personal contacts are.
+func contactsText(c client.Contacts) string {
+	text := fmt.Sprintf("%d, %d with certificates; %s", c.Count, c.Certified, c.State)
+	if c.Unread > 0 {
+		text += fmt.Sprintf(", %d not read", c.Unread)
+	}
+	if !c.LastSuccess.IsZero() {
+		text += fmt.Sprintf(", last complete %s (%s ago)", clock(c.LastSuccess), age(time.Since(c.LastSuccess)))
+	}
+	return text
 }
 
 func keyringText(k client.KeyringStatus) string {

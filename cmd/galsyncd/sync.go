@@ -16,6 +16,7 @@ import (
 	"github.com/galsyncd/galsyncd/client"
 	"github.com/galsyncd/galsyncd/directory"
 	"github.com/galsyncd/galsyncd/ews"
+	rooms "github.com/galsyncd/galsyncd/internal/daemon"
 	"github.com/galsyncd/galsyncd/internal/httpauth"
 )
 
@@ -102,6 +103,18 @@ func printReport(w io.Writer, r *client.Report) {
 	}
 	fmt.Fprintf(w, "sync %s: %d entries, %d added, %d changed, %d missing, %d removed (%s)\n",
 		r.Outcome, r.Entries, r.Added, r.Changed, r.Missing, r.Removed, cost)
+	if c := r.Contacts; c != nil {
+		fmt.Fprintf(w, "contacts %s: %d contacts, %d added, %d changed, %d removed\n", c.State, c.Count, c.Added, c.Changed, c.Removed)
+		if c.Unread > 0 {
+			fmt.Fprintf(w, "  not read: %d contacts\n", c.Unread)
+		}
+		if c.Error != "" {
+			fmt.Fprintf(w, "  %s\n", c.Error)
+		}
+		if c.Hint != "" {
+			fmt.Fprintf(w, "  %s\n", c.Hint)
+		}
+	}
 	const most = 10
 	for i, g := range r.Gaps {
 		if i == most {
@@ -165,7 +178,8 @@ var failureCodes = map[int]string{exitNotAllowed: "credential-refused", exitTryA
 
 func clientReport(r directory.Report, started time.Time) *client.Report {
 	out := &client.Report{Event: "report", Started: started, Outcome: string(r.Outcome), Added: r.Added, Changed: r.Changed, Removed: r.Removed,
-		Missing: r.Missing, Entries: r.Entries, Requests: r.PartRequests, Duration: time.Since(started).Seconds(), Gaps: []client.Gap{}}
+		Missing: r.Missing, Entries: r.Entries, Requests: r.PartRequests, Duration: time.Since(started).Seconds(), Gaps: []client.Gap{},
+		Contacts: (*client.Contacts)(rooms.ContactsReport(r.Contacts))}
 	if r.Parts > 1 {
 		out.Whole = &client.Whole{Started: r.Started, Runs: r.Parts, Requests: r.Requests, Duration: r.Elapsed.Seconds()}
 	}

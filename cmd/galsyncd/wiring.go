@@ -92,6 +92,8 @@ func cacheStatus(err error) int {
 func newSync(cfg *config.Config, source directory.Source, store directory.Store, log *slog.Logger) directory.Sync {
 	s := directory.Sync{Source: source, Store: store, Pace: directory.NewPace(cfg.Sync.RequestsPerSecond), KnownOnly: !cfg.Sync.FullGAL,
 		MaxRequests: cfg.Sync.MaxRequests, MaxDuration: cfg.Sync.MaxDuration, Logger: log}
+	_, able := source.(directory.ContactSource)
+	s.Contacts = cfg.Sync.Contacts && able
 	s.MaxRemovals = max(cfg.Sync.MaxRemovals, 1e-9) // 0 % is less than anything; zero would be the default
 	if u, err := url.Parse(cfg.Exchange.URL); err == nil {
 		s.Server = strings.ToLower(u.Host)

@@ -108,7 +108,7 @@ type Sync struct {
 	Jitter time.Duration
 	// FullGAL walks the whole GAL; else only known addresses are asked for.
 	FullGAL bool
-	// Contacts reads personal contacts. Always false in this version.
+	// Contacts reads the personal contacts of the account.
 	Contacts bool
 	// Addresses are always kept fresh.
 	Addresses []string

@@ -151,8 +151,10 @@ func syncKeys() []definition {
 			doc: "Whether to walk the whole Global Address List. When false, only known addresses are asked for: those of the cache, of " +
 				"sync.addresses, of the members of groups, and those that somebody looked up online in the last 90 days.",
 			target: func(c *Config) any { return &c.Sync.FullGAL }},
-		{key: "sync.contacts", kind: "boolean", standard: `false`, fixed: true,
-			doc:    "Whether to read the personal contacts of the account.",
+		{key: "sync.contacts", kind: "boolean", standard: `false`, user: `true`,
+			doc: "Whether to read the personal contacts of the account, in its folder Contacts. Their certificates serve where the address book " +
+				"has none that can be used. In the system role every local user gets the contacts of the service account. When false, contacts " +
+				"read before are forgotten.",
 			target: func(c *Config) any { return &c.Sync.Contacts }},
 		{key: "sync.addresses", kind: "list of strings", standard: `[]`, example: `["team@example.com"]`,
 			doc:    "Addresses that are always kept fresh, also aliases that the address book does not list.",

@@ -43,7 +43,7 @@ func TestMinimalFileHasTheDefaults(t *testing.T) {
 	}
 	if c.Exchange.Auth.Username != `EXAMPLE\svc` || c.Exchange.Auth.Method != "ntlm" || c.Sync.Jitter != 2*time.Hour ||
 		c.Sync.MaxRemovals != 0.2 || c.Limits.MaxMessage != 100_000_000 || c.Cache.Dir != "/var/lib/galsyncd" ||
-		c.Cache.RefuseAfter != 90*24*time.Hour || !c.Sync.FullGAL || c.Trust.Revocation != "off" || c.Keyring.Dir != "" ||
+		c.Cache.RefuseAfter != 90*24*time.Hour || !c.Sync.FullGAL || c.Sync.Contacts || c.Trust.Revocation != "off" || c.Keyring.Dir != "" ||
 		c.Sync.OnlineTimeout != 1500*time.Millisecond || c.Socket.Path != "/run/galsyncd/galsyncd.sock" || len(c.Socket.Admins) != 2 {
 		t.Errorf("unexpected defaults: %+v", c)
 	}
@@ -52,7 +52,7 @@ func TestMinimalFileHasTheDefaults(t *testing.T) {
 		t.Fatalf("an empty file is a user configuration without a server: %v", err)
 	}
 	if u.Cache.Dir != filepath.Join(home, ".cache/galsyncd") || u.Keyring.Dir != filepath.Join(home, ".local/share/galsyncd") ||
-		u.Socket.Path != "/run/user/1000/galsyncd/galsyncd.sock" {
+		u.Socket.Path != "/run/user/1000/galsyncd/galsyncd.sock" || !u.Sync.Contacts {
 		t.Errorf("unexpected user defaults: %+v", u)
 	}
 }
@@ -121,7 +121,6 @@ func TestRefusals(t *testing.T) {
 		{"ldap", "[ldap]\nlisten = [\"127.0.0.1:389\"]", `["127.0.0.1:389"] is not built into this version; set []`},
 		{"metrics", "[metrics]\nlisten = \"127.0.0.1:9464\"", `is not built into this version; set ""`},
 		{"upstream", "[upstream]\nsocket = \"/run/x\"", `is for the user role`},
-		{"contacts", "[sync]\ncontacts = true", `true is not built into this version; set false`},
 		{"addresses", "[sync]\naddresses = [\"a b\"]", `"a b" is not a mail address`},
 		{"cipher", "[encryption]\ncipher = \"rc2\"", `"rc2" is not one of the possible values; set "auto" or "aes-256-cbc" or "aes-256-gcm"`},
 		{"sendmail", "[sendmail]\ncommand = [\"/bin/sh\"]", `["/bin/sh"] is not built into this version; set ["/usr/sbin/sendmail", "-i"]`},

@@ -17,7 +17,9 @@ import (
 // Directory is the cache as the service and the recipients ask for it, with what other sources offer.
 type Directory struct {
 	*cache.Cache
-	// Extra are the sources beside the cache.
+	// Contacts are the personal contacts of the cache; nil when nobody wants them.
+	Contacts *Contacts
+	// Extra are further sources.
 	Extra []recipients.Extra
 }
 
@@ -37,7 +39,9 @@ func (d Directory) LastSuccess(ctx context.Context) (time.Time, error) {
 func (d Directory) Certificate(ctx context.Context, sum [32]byte) ([]byte, []directory.Address, error) {
 	der, owners, err := d.Cache.Certificate(ctx, sum)
 	if errors.Is(err, cache.ErrNotFound) {
-		err = service.ErrNotFound
+		if err = service.ErrNotFound; d.Contacts != nil {
+			der, owners, err = d.Contacts.certificate(ctx, sum)
+		}
 	}
 	return der, owners, problem(err)
 }
@@ -48,7 +52,11 @@ func (d Directory) Lookup(ctx context.Context, address mailaddr.Address) (recipi
 	if err != nil {
 		return recipients.Found{}, problem(err)
 	}
-	offers, err := offersOf(ctx, d.Extra, address)
+	extra := d.Extra
+	if d.Contacts != nil {
+		extra = append([]recipients.Extra{*d.Contacts}, extra...)
+	}
+	offers, err := offersOf(ctx, extra, address)
 	return recipients.Found{Sightings: sightings, Offers: offers}, problem(err)
 }
 
@@ -67,6 +75,11 @@ func offersOf(ctx context.Context, extra []recipients.Extra, address mailaddr.Ad
 // Search implements service.Directory.
 func (d Directory) Search(ctx context.Context, text string, limit int) ([]directory.Entry, error) {
 	found, err := d.Cache.Search(ctx, text, limit)
+	if err == nil && d.Contacts != nil {
+		var more []directory.Entry
+		more, err = d.Contacts.search(ctx, text, limit-len(found))
+		found = append(found, more...)
+	}
 	return found, problem(err)
 }
 

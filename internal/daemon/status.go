@@ -24,6 +24,8 @@ type Status struct {
 	Runs  *Runs
 	// Upstream is the system's daemon when data comes from it; else nil.
 	Upstream *client.Client
+	// Contacts are read by this daemon.
+	Contacts bool
 	// Protocol and URL of the source; empty without one.
 	Protocol, URL string
 	// WarnAfter is the age of the data from which on a warning is given.
@@ -68,6 +70,10 @@ func (s *Status) Status(ctx context.Context) (service.Status, error) {
 	s.mu.Unlock()
 	if s.Upstream != nil {
 		s.upstream(ctx, &out, &history)
+	} else if s.Contacts {
+		if out.Contacts, err = contactsStatus(ctx, s.Cache, history); err != nil {
+			return service.Status{}, problem(err)
+		}
 	}
 	out.Warnings = append(out.Warnings, s.warnings(history, out)...)
 	return out, nil
@@ -86,6 +92,7 @@ func (s *Status) upstream(ctx context.Context, out *service.Status, history *dir
 	out.Source.DataAge, out.Source.LastWalk = up.Source.DataAge, up.Source.LastWalk
 	out.Counts.Entries = up.Counts.Entries
 	history.Finished, history.Walked = up.Source.LastSuccess, up.Source.LastWalk
+	out.Contacts = (*service.Contacts)(up.Contacts)
 }
 
 func (s *Status) source(h directory.History) service.Source {
@@ -136,6 +143,9 @@ func (s *Status) warnings(h directory.History, st service.Status) []string {
 	}
 	if s.Book.Policy == nil || s.Book.Policy.AnchorCount == 0 && !s.Book.Policy.AcceptDirectory {
 		add("trust.anchors names no certificate, so nobody is trusted: put the root that issued your people's certificates there")
+	}
+	if text := contactsWarning(st.Contacts); text != "" {
+		add("%s", text)
 	}
 	if n := len(st.Expiring); n > 0 {
 		add("%d certificates expire within 30 days", n)

@@ -19,8 +19,10 @@ type Status struct {
 	Started time.Time `json:"started"`
 	Source  Source    `json:"source"`
 	// Running is the run under way; nil when there is none.
-	Running  *Run       `json:"running,omitempty"`
-	Counts   Counts     `json:"counts"`
+	Running *Run   `json:"running,omitempty"`
+	Counts  Counts `json:"counts"`
+	// Contacts is nil when none are read.
+	Contacts *Contacts  `json:"contacts,omitempty"`
 	Expiring []Expiring `json:"expiring"`
 	// Warnings are sentences for people.
 	Warnings []string `json:"warnings"`
@@ -142,6 +144,27 @@ type Report struct {
 	Hint  string `json:"hint,omitempty"`
 	// Gaps are the prefixes that got no usable answer, at most 1000 of them.
 	Gaps []Gap `json:"gaps"`
+	// Contacts is how the contacts were read; nil when they were not.
+	Contacts *Contacts `json:"contacts,omitempty"`
+}
+
+// Contacts is how the personal contacts of the account are, or how a run went that read them.
+type Contacts struct {
+	// State is "never", or how the last listing ended: "complete", "incomplete", when it contradicted itself and so removed
+	// nothing, "guarded" or "failed".
+	State string `json:"state"`
+	// Count is the number of contacts that are kept, Certified those of them with at least one certificate.
+	Count     int `json:"count"`
+	Certified int `json:"certified"`
+	// Added, Changed and Removed are those of that run; of Unread contacts the server did not show the content.
+	Added   int `json:"added"`
+	Changed int `json:"changed"`
+	Removed int `json:"removed"`
+	Unread  int `json:"unread,omitempty"`
+	// LastSuccess is when the last complete listing began; zero in a report.
+	LastSuccess time.Time `json:"lastSuccess,omitzero"`
+	Error       string    `json:"error,omitempty"`
+	Hint        string    `json:"hint,omitempty"`
 }
 
 // Whole is a run in several parts.
