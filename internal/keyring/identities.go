@@ -246,15 +246,7 @@ func (k *Keyring) RemoveIdentity(fingerprint [sha256.Size]byte) (Info, error) {
 	const what = "remove identity"
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	var rec *identityRecord
-	err := k.view(what, func(tx *bbolt.Tx) (err error) {
-		data := identitiesTable.get(tx, fingerprint[:])
-		if data == nil {
-			return ErrNoIdentity
-		}
-		rec, err = parseIdentity(fingerprint[:], data)
-		return err
-	})
+	rec, err := k.identityRecord(what, fingerprint)
 	if err != nil {
 		return Info{}, err
 	}

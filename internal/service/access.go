@@ -40,7 +40,7 @@ var (
 )
 
 // ownKeys are the paths that concern private keys, those included that a system daemon will never have.
-var ownKeys = []string{"/v1/sign", "/v1/decrypt", "/v1/identities", "/v1/lock", "/v1/unlock", "/v1/preferences"}
+var ownKeys = []string{"/v1/sign", "/v1/decrypt", "/v1/identities", "/v1/lock", "/v1/unlock", "/v1/preferences", "/v1/keyring"}
 
 func concernsOwnKeys(path string) bool {
 	for _, p := range ownKeys {

@@ -16,24 +16,33 @@ import (
 func TestAccess(t *testing.T) {
 	const everybody, administrators, nobody, onlyOwner = "root owner alice bob mallory", "root owner alice bob", "", "owner"
 	table := map[string]struct{ system, user string }{
-		"GET /v1/status":                {everybody, onlyOwner},
-		"GET /v1/sync":                  {everybody, onlyOwner},
-		"POST /v1/sync":                 {administrators, onlyOwner},
-		"GET /v1/recipients":            {everybody, onlyOwner},
-		"GET /v1/directory":             {everybody, onlyOwner},
-		"GET /v1/entries":               {everybody, onlyOwner},
-		"GET /v1/certificates/{sha256}": {everybody, onlyOwner},
-		"POST /v1/encrypt":              {everybody, onlyOwner},
-		"POST /v1/verify":               {everybody, onlyOwner},
-		"POST /v1/sign":                 {nobody, onlyOwner},
-		"POST /v1/decrypt":              {nobody, onlyOwner},
-		"GET /v1/identities":            {nobody, onlyOwner},
-		"POST /v1/identities":           {nobody, onlyOwner},
-		"POST /v1/lock":                 {nobody, onlyOwner},
-		"POST /v1/unlock":               {nobody, onlyOwner},
-		"GET /v1/check":                 {administrators, onlyOwner},
-		"GET /v1/version":               {everybody, onlyOwner},
-		"GET /v1/openapi.json":          {everybody, onlyOwner},
+		"GET /v1/status":                      {everybody, onlyOwner},
+		"GET /v1/sync":                        {everybody, onlyOwner},
+		"POST /v1/sync":                       {administrators, onlyOwner},
+		"GET /v1/recipients":                  {everybody, onlyOwner},
+		"GET /v1/directory":                   {everybody, onlyOwner},
+		"GET /v1/entries":                     {everybody, onlyOwner},
+		"GET /v1/certificates/{sha256}":       {everybody, onlyOwner},
+		"POST /v1/encrypt":                    {everybody, onlyOwner},
+		"POST /v1/verify":                     {everybody, onlyOwner},
+		"POST /v1/sign":                       {nobody, onlyOwner},
+		"POST /v1/decrypt":                    {nobody, onlyOwner},
+		"GET /v1/identities":                  {nobody, onlyOwner},
+		"POST /v1/identities":                 {nobody, onlyOwner},
+		"POST /v1/lock":                       {nobody, onlyOwner},
+		"GET /v1/identities/{sha256}":         {nobody, onlyOwner},
+		"DELETE /v1/identities/{sha256}":      {nobody, onlyOwner},
+		"POST /v1/identities/{sha256}/export": {nobody, onlyOwner},
+		"POST /v1/identities/requests":        {nobody, onlyOwner},
+		"DELETE /v1/identities/requests/{id}": {nobody, onlyOwner},
+		"GET /v1/preferences":                 {nobody, onlyOwner},
+		"PUT /v1/preferences":                 {nobody, onlyOwner},
+		"POST /v1/keyring/passphrase":         {nobody, onlyOwner},
+		"GET /v1/keyring/backup":              {nobody, onlyOwner},
+		"POST /v1/unlock":                     {nobody, onlyOwner},
+		"GET /v1/check":                       {administrators, onlyOwner},
+		"GET /v1/version":                     {everybody, onlyOwner},
+		"GET /v1/openapi.json":                {everybody, onlyOwner},
 	}
 	callers := map[string]uint32{"root": 0, "owner": ownerUID, "alice": adminUID, "bob": groupAdminUID, "mallory": strangerUID}
 	for _, role := range []Role{RoleSystem, RoleUser} {
@@ -68,7 +77,7 @@ func TestAccess(t *testing.T) {
 func TestOwnKeysInSystemRole(t *testing.T) {
 	h := serve(t, &Server{})
 	for _, url := range []string{"POST /v1/sign", "POST /v1/decrypt", "GET /v1/identities", "DELETE /v1/identities/x", "PUT /v1/identities",
-		"POST /v1/lock", "POST /v1/unlock", "GET /v1/preferences", "PUT /v1/preferences"} {
+		"POST /v1/lock", "POST /v1/unlock", "GET /v1/preferences", "PUT /v1/preferences", "GET /v1/keyring/backup", "POST /v1/keyring/anything"} {
 		method, path, _ := strings.Cut(url, " ")
 		p := h.do(t, method, path, nil).problem(t)
 		if p.Code != CodeNotAllowed || !strings.Contains(p.Hint, "systemctl --user enable --now galsyncd") {

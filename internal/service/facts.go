@@ -69,6 +69,7 @@ func (s *Server) getStatus(w http.ResponseWriter, r *http.Request) error {
 		// A keyring in trouble must not hide how the rest is.
 		if k, err := s.Keyring.Status(r.Context()); err == nil {
 			status.Keyring = &k
+			status.Warnings = append(status.Warnings, k.Warnings...)
 		} else {
 			p, _ := problemOf(err)
 			status.Warnings = append(status.Warnings, "keyring: "+p.Error())

@@ -5,64 +5,21 @@ import (
 	"time"
 )
 
-// ImportRequest is the body of POST /v1/identities.
-type ImportRequest struct {
-	// PFX is the file, base64 in JSON.
-	PFX []byte `json:"pfx"`
-	// PFXPassphrase opens the file; it may be empty.
-	PFXPassphrase Secret `json:"pfxPassphrase,omitempty"`
-	// KeyringPassphrase is needed when the keyring is new or locked.
-	KeyringPassphrase Secret `json:"keyringPassphrase,omitempty"`
-}
-
 // UnlockRequest is the body of POST /v1/unlock.
 type UnlockRequest struct {
 	Passphrase Secret `json:"passphrase"`
-	// For is how long the keys stay open, as Go writes durations ("8h"); empty: 24 hours.
+	// For is how long the keys stay open, as Go writes durations ("8h"), 24 hours at most; empty: what the configuration says.
 	For string `json:"for,omitempty"`
+}
+
+// PassphraseRequest is the body of POST /v1/keyring/passphrase.
+type PassphraseRequest struct {
+	Old Secret `json:"old"`
+	New Secret `json:"new"`
 }
 
 // maxUnlock is the longest time to stay unlocked.
 const maxUnlock = 24 * time.Hour
-
-func (s *Server) getIdentities(w http.ResponseWriter, r *http.Request) error {
-	if _, err := query(r); err != nil {
-		return err
-	}
-	if s.Keyring == nil {
-		return missing("a keyring")
-	}
-	list, err := s.Keyring.Identities(r.Context())
-	if err != nil {
-		return err
-	}
-	return writeJSON(w, http.StatusOK, Identities{Identities: notNil(list)})
-}
-
-func (s *Server) postIdentity(w http.ResponseWriter, r *http.Request) error {
-	if _, err := query(r); err != nil {
-		return err
-	}
-	if s.Keyring == nil {
-		return missing("a keyring")
-	}
-	var request ImportRequest
-	defer func() { wipe(request.PFX, request.PFXPassphrase, request.KeyringPassphrase) }()
-	if err := s.readJSON(w, r, &request); err != nil {
-		return err
-	}
-	if len(request.PFX) == 0 {
-		return NewProblem(CodeBadRequest, "the member pfx is missing or empty", "")
-	}
-	ctx, cancel := detached(r.Context())
-	defer cancel()
-	imported, err := s.Keyring.Import(ctx, request.PFX, request.PFXPassphrase, request.KeyringPassphrase)
-	if err != nil {
-		return err
-	}
-	imported.Identities = notNil(imported.Identities)
-	return writeJSON(w, http.StatusCreated, imported)
-}
 
 func (s *Server) postUnlock(w http.ResponseWriter, r *http.Request) error {
 	if _, err := query(r); err != nil {
@@ -117,4 +74,40 @@ func (s *Server) writeKeyring(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return writeJSON(w, http.StatusOK, status)
+}
+
+// postPassphrase changes the passphrase of the keyring.
+func (s *Server) postPassphrase(w http.ResponseWriter, r *http.Request) error {
+	if _, err := query(r); err != nil {
+		return err
+	}
+	if s.Keyring == nil {
+		return missing("a keyring")
+	}
+	var request PassphraseRequest
+	defer func() { wipe(request.Old, request.New) }()
+	if err := s.readJSON(w, r, &request); err != nil {
+		return err
+	}
+	ctx, cancel := detached(r.Context())
+	defer cancel()
+	if err := s.Keyring.ChangePassphrase(ctx, request.Old, request.New); err != nil {
+		return err
+	}
+	return s.writeKeyring(w, r)
+}
+
+// getBackup answers a copy of the whole keyring.
+func (s *Server) getBackup(w http.ResponseWriter, r *http.Request) error {
+	if _, err := query(r); err != nil {
+		return err
+	}
+	if s.Keyring == nil {
+		return missing("a keyring")
+	}
+	data, err := s.Keyring.Backup(r.Context())
+	if err != nil {
+		return err
+	}
+	return writeBytes(w, http.StatusOK, "application/octet-stream", data)
 }

@@ -59,13 +59,16 @@ func (s *Server) encryptOptions(r *http.Request) (EncryptOptions, error) {
 	if err != nil {
 		return options, err
 	}
-	explain := false
-	for name, target := range map[string]*bool{
-		"sign": &options.Sign, "protect-headers": &options.ProtectHeaders, "to-self": &options.ToSelf, "explain": &explain,
+	for name, target := range map[string]**bool{
+		"sign": &options.Sign, "protect-headers": &options.ProtectHeaders, "to-self": &options.ToSelf,
 	} {
-		if *target, err = flag(values, name); err != nil {
+		if *target, err = choice(values, name); err != nil {
 			return options, err
 		}
+	}
+	explain, err := flag(values, "explain")
+	if err != nil {
+		return options, err
 	}
 	if options.Identity, err = one(values, "identity"); err != nil {
 		return options, err
@@ -76,7 +79,7 @@ func (s *Server) encryptOptions(r *http.Request) (EncryptOptions, error) {
 	if s.OnlineOnMiss {
 		options.Recipients = func(_ context.Context, list []string) { _, _ = s.askOnline(r, false, list) } // not a wish: never refused
 	}
-	if (options.Sign || options.ToSelf) && s.role() == RoleSystem {
+	if (wished(options.Sign) || wished(options.ToSelf)) && s.role() == RoleSystem {
 		return options, noKeysHere()
 	}
 	if values.Has("to") {

@@ -72,6 +72,9 @@ func TestOpenAPITypes(t *testing.T) {
 		"Candidates": reflect.TypeFor[Candidates](), "Entries": reflect.TypeFor[Entries](),
 		"Identities": reflect.TypeFor[Identities](), "ImportRequest": reflect.TypeFor[ImportRequest](),
 		"Imported": reflect.TypeFor[Imported](), "UnlockRequest": reflect.TypeFor[UnlockRequest](),
+		"Identity": reflect.TypeFor[Identity](), "IdentityRequest": reflect.TypeFor[IdentityRequest](), "NewKeyRequest": reflect.TypeFor[NewKeyRequest](),
+		"ExportRequest": reflect.TypeFor[ExportRequest](), "PassphraseRequest": reflect.TypeFor[PassphraseRequest](),
+		"Preferences": reflect.TypeFor[Preferences](), "PreferenceList": reflect.TypeFor[PreferenceList](),
 		"Choice": reflect.TypeFor[Choice](), "Verification": reflect.TypeFor[smime.Verification](), "KeyringStatus": reflect.TypeFor[KeyringStatus](), "CheckReport": reflect.TypeFor[CheckReport](),
 	} {
 		for _, fault := range doc.Matches(apitest.Schema{"$ref": "#/components/schemas/" + name}, typ) {

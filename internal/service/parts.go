@@ -64,13 +64,14 @@ type EncryptOptions struct {
 	To []directory.Address
 	// Size is the length of the message in bytes, -1 when it is not known.
 	Size int64
-	// Sign signs the mail before it is encrypted, with the key of Identity: see SignOptions. Only in RoleUser.
-	Sign     bool
+	// Sign signs the mail before it is encrypted, with the key of Identity: see SignOptions. Only in RoleUser. Nil, here and
+	// below: as the preferences of the From address say, and no without any.
+	Sign     *bool
 	Identity string
 	// ProtectHeaders puts the header inside and hides the subject outside (RFC 9788).
-	ProtectHeaders bool
+	ProtectHeaders *bool
 	// ToSelf lets the sender read the mail too, with the key of the From address. Only in RoleUser.
-	ToSelf bool
+	ToSelf *bool
 	// Recipients, when set, is told for whom the mail is before certificates are looked up.
 	Recipients func(ctx context.Context, addresses []string)
 	// Explain, when set, is given the look-up that chose the certificates.
@@ -115,15 +116,41 @@ type Decrypted struct {
 // Keyring holds the own keys.
 type Keyring interface {
 	Status(ctx context.Context) (KeyringStatus, error)
-	Identities(ctx context.Context) ([]Identity, error)
-	// Import adds the keys of a PFX file (PKCS #12, RFC 7292). The keyring's passphrase is needed when the keyring is
-	// locked, or new: then it becomes its passphrase. The secrets are wiped after the call.
-	Import(ctx context.Context, pfx []byte, passphrase, keyringPassphrase Secret) (Imported, error)
-	// Unlock takes the passphrase and keeps the keys open for that long; zero: as long as it may. The secret is
-	// wiped after the call.
+	Identities(ctx context.Context) (Identities, error)
+	// Identity returns one identity and its public half in the forms for others, or ErrNotFound.
+	Identity(ctx context.Context, fingerprint [32]byte) (Identity, PublicHalf, error)
+	// Import adds the keys of a PFX file (PKCS #12, RFC 7292) or of PEM, or joins certificates with keys that are there. The
+	// keyring's passphrase is needed when the keyring is locked, or new: then it becomes its passphrase. The secrets are
+	// wiped after the call, here and below.
+	Import(ctx context.Context, file []byte, passphrase, keyringPassphrase Secret) (Imported, error)
+	// Export returns an identity as a PFX file, or ErrNotFound.
+	Export(ctx context.Context, fingerprint [32]byte, passphrase, keyringPassphrase Secret) ([]byte, error)
+	// Remove deletes an identity for ever and returns what it was, or ErrNotFound.
+	Remove(ctx context.Context, fingerprint [32]byte) (Identity, error)
+	// Request makes a key and a certificate request for it. The passphrase is needed as for Import.
+	Request(ctx context.Context, r NewKeyRequest) (IdentityRequest, error)
+	// RemoveRequest deletes a waiting key for ever, or gives ErrNotFound.
+	RemoveRequest(ctx context.Context, id [32]byte) error
+	// Preferences returns every entry, by address; the default has an empty one.
+	Preferences(ctx context.Context) ([]AddressPreferences, error)
+	// SetPreferences replaces the entry of an address; one that says nothing removes it.
+	SetPreferences(ctx context.Context, p AddressPreferences) error
+	// ChangePassphrase replaces the passphrase of the keyring.
+	ChangePassphrase(ctx context.Context, old, new Secret) error
+	// Backup returns a copy of the whole file.
+	Backup(ctx context.Context) ([]byte, error)
+	// Unlock takes the passphrase and keeps the keys open for that long; zero: as the configuration says.
 	Unlock(ctx context.Context, passphrase Secret, period time.Duration) error
 	// Lock forgets the keys; locking a locked keyring is no error.
 	Lock(ctx context.Context) error
+}
+
+// PublicHalf is what others may have of an identity.
+type PublicHalf struct {
+	// Chain is the certificate and what leads upwards from it, DER, at least one.
+	Chain [][]byte
+	// PKCS7 are the same as a certs-only message (RFC 8551 section 3.8).
+	PKCS7 []byte
 }
 
 // Checker verifies the files of the daemon.

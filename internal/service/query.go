@@ -73,6 +73,18 @@ func flag(values url.Values, name string) (bool, error) {
 	return false, NewProblem(CodeBadRequest, "the parameter "+name+" is 1 or 0", "")
 }
 
+// choice is flag for a parameter whose absence leaves the choice to the preferences: nil.
+func choice(values url.Values, name string) (*bool, error) {
+	if !values.Has(name) {
+		return nil, nil
+	}
+	v, err := flag(values, name)
+	return &v, err
+}
+
+// wished reports a choice that is yes.
+func wished(choice *bool) bool { return choice != nil && *choice }
+
 // addresses returns between one and limit values of a parameter, without those that are repeated.
 func addresses(values url.Values, name string, limit int) ([]string, error) {
 	var list []string

@@ -303,7 +303,7 @@ func (fakeEncrypter) Encrypt(ctx context.Context, message io.Reader, o EncryptOp
 		return UnusableRecipients([]Obstacle{{Address: "carol@example.com", State: "unknown", Reasons: []string{"never seen"}}})
 	}
 	envelopes := []Envelope{{Recipients: []string{"bob@example.com", "dora@example.com"}, Choice: &Choice{
-		Cipher: "AES-256-CBC", Protection: "malleable", KeyManagement: []string{"RSA PKCS #1 v1.5"}, Reasons: []string{strings.Repeat("because ", 500)}, ToSelf: o.ToSelf,
+		Cipher: "AES-256-CBC", Protection: "malleable", KeyManagement: []string{"RSA PKCS #1 v1.5"}, Reasons: []string{strings.Repeat("because ", 500)}, ToSelf: wished(o.ToSelf),
 	}}}
 	if o.Explain != nil {
 		o.Explain(recipients.Result{State: "encrypted", Recipients: []recipients.Answer{{Address: "bob@example.com", Explain: []recipients.Candidate{{Chosen: true}}}}})
@@ -415,6 +415,8 @@ type fakeKeyring struct {
 	secrets []Secret // as they were given, not copies
 	seen    []string
 	period  time.Duration
+
+	preferences []AddressPreferences
 }
 
 func (f *fakeKeyring) Status(context.Context) (KeyringStatus, error) {
@@ -423,9 +425,71 @@ func (f *fakeKeyring) Status(context.Context) (KeyringStatus, error) {
 	return f.status, nil
 }
 
-func (f *fakeKeyring) Identities(context.Context) ([]Identity, error) {
-	return []Identity{{Certificate: recipients.Certificate{SHA256: strings.Repeat("cd", 32)}, Added: testTime}}, nil
+var (
+	fakeIdentity = Identity{Certificate: recipients.Certificate{SHA256: strings.Repeat("cd", 32)}, Added: testTime, SignsFor: []string{"bob@example.com"}, ChosenFor: []string{""}}
+	fakeRequest  = IdentityRequest{ID: strings.Repeat("ef", 32), Addresses: []string{"bob@example.com"}, Created: testTime, CSR: []byte{0x30, 0}}
+)
+
+func (f *fakeKeyring) Identities(context.Context) (Identities, error) {
+	return Identities{Identities: []Identity{fakeIdentity}, Requests: []IdentityRequest{fakeRequest}}, nil
 }
+
+func (f *fakeKeyring) Identity(_ context.Context, which [32]byte) (Identity, PublicHalf, error) {
+	if which != fakePrint {
+		return Identity{}, PublicHalf{}, ErrNotFound
+	}
+	return fakeIdentity, PublicHalf{Chain: [][]byte{{0x30, 0}}, PKCS7: []byte{0x30, 0}}, nil
+}
+
+// fakePrint is the fingerprint of fakeIdentity.
+var fakePrint = [32]byte(bytes.Repeat([]byte{0xcd}, 32))
+
+func (f *fakeKeyring) Export(_ context.Context, which [32]byte, passphrase, keyring Secret) ([]byte, error) {
+	f.note(passphrase, keyring)
+	if which != fakePrint {
+		return nil, ErrNotFound
+	}
+	return []byte{0x30, 0}, nil
+}
+
+func (f *fakeKeyring) Remove(_ context.Context, which [32]byte) (Identity, error) {
+	if which != fakePrint {
+		return Identity{}, ErrNotFound
+	}
+	return fakeIdentity, nil
+}
+
+func (f *fakeKeyring) Request(_ context.Context, r NewKeyRequest) (IdentityRequest, error) {
+	f.note(r.KeyringPassphrase)
+	return fakeRequest, nil
+}
+
+func (f *fakeKeyring) RemoveRequest(_ context.Context, id [32]byte) error {
+	if id[0] != 0xef {
+		return ErrNotFound
+	}
+	return nil
+}
+
+func (f *fakeKeyring) Preferences(context.Context) ([]AddressPreferences, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.preferences), nil
+}
+
+func (f *fakeKeyring) SetPreferences(_ context.Context, p AddressPreferences) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.preferences = append(f.preferences, p)
+	return nil
+}
+
+func (f *fakeKeyring) ChangePassphrase(_ context.Context, old, new Secret) error {
+	f.note(old, new)
+	return nil
+}
+
+func (f *fakeKeyring) Backup(context.Context) ([]byte, error) { return []byte("the keyring"), nil }
 
 func (f *fakeKeyring) Import(_ context.Context, pfx []byte, passphrase, keyring Secret) (Imported, error) {
 	f.note(pfx, passphrase, keyring)
@@ -530,6 +594,14 @@ func TestExamples(t *testing.T) {
 		{"GET", "/v1/certificates/" + sum, "/v1/certificates/{sha256}", "", `"addresses":["bob@example.com"]`},
 		{"GET", "/v1/identities", "", "", `"identities":[{`},
 		{"POST", "/v1/identities", "", `{"pfx":"AAAA","pfxPassphrase":"x"}`, `"added":1`},
+		{"GET", "/v1/identities/" + strings.Repeat("cd", 32), "/v1/identities/{sha256}", "", `"signsFor":["bob@example.com"]`},
+		{"DELETE", "/v1/identities/" + strings.Repeat("CD:", 31) + "CD", "/v1/identities/{sha256}", "", `"certificate":{`},
+		{"POST", "/v1/identities/requests", "", `{"addresses":["bob@example.com"],"keyringPassphrase":"hunter2"}`, `"csr":"MAA="`},
+		{"GET", "/v1/preferences", "", "", `"effective":{"address":""}`},
+		{"PUT", "/v1/preferences?address=", "/v1/preferences", `{"sign":true,"toSelf":true}`, `"effective":{"address":"","sign":true,"toSelf":true}`},
+		{"PUT", "/v1/preferences?address=Bob@Example.com", "/v1/preferences", `{"sign":false}`, `"effective":{"address":"bob@example.com","sign":false,"toSelf":true}`},
+		{"GET", "/v1/preferences?address=carol@example.com", "/v1/preferences", "", `"effective":{"address":"carol@example.com","sign":true,"toSelf":true}`},
+		{"POST", "/v1/keyring/passphrase", "", `{"old":"hunter2","new":"hunter3"}`, `"requests":0`},
 		{"POST", "/v1/unlock", "", `{"passphrase":"hunter2","for":"8h"}`, `"unlocked":true`},
 		{"POST", "/v1/lock", "", "", `"unlocked":false`},
 		{"GET", "/v1/check", "", "", `"ok":true`},
@@ -571,6 +643,45 @@ func TestExplainOnlyWhenAsked(t *testing.T) {
 	}
 	if r := h.do(t, "GET", "/v1/recipients?address=bob@example.com&explain=1", nil); !bytes.Contains(r.body, []byte(`"explain":[{`)) {
 		t.Errorf("%s", r.body)
+	}
+}
+
+func TestIdentityForms(t *testing.T) {
+	h := serve(t, &Server{Role: RoleUser})
+	one := "/v1/identities/" + strings.Repeat("cd", 32)
+	for accept, want := range map[string]string{
+		"application/pkix-cert": "application/pkix-cert", "application/x-pem-file": "application/x-pem-file", "": "application/json",
+		"application/pkcs7-mime": "application/pkcs7-mime; smime-type=certs-only",
+	} {
+		if got := h.do(t, "GET", one, nil, "Accept", accept).header.Get("Content-Type"); got != want {
+			t.Errorf("Accept %q: %q", accept, got)
+		}
+	}
+	for url, want := range map[string]Code{
+		"GET /v1/identities/" + strings.Repeat("00", 32):             CodeNotFound,
+		"GET /v1/identities/cdcd":                                    CodeBadRequest,
+		"DELETE /v1/identities/" + strings.Repeat("00", 32):          CodeNotFound,
+		"DELETE /v1/identities/requests/" + strings.Repeat("00", 32): CodeNotFound,
+		"DELETE /v1/identities/requests/":                            CodeNotFound,
+		"PUT /v1/preferences?address=nobody":                         CodeBadRequest,
+		"GET /v1/preferences?address=a@b&address=c@d":                CodeBadRequest,
+	} {
+		method, path, _ := strings.Cut(url, " ")
+		if p := h.do(t, method, path, strings.NewReader("{}")).problem(t); p.Code != want {
+			t.Errorf("%s: %+v", url, p)
+		}
+	}
+	if p := h.do(t, "GET", one, nil, "Accept", "text/html").problem(t); p.Code != CodeNotAcceptable {
+		t.Error(p)
+	}
+	if r := h.do(t, "DELETE", "/v1/identities/requests/"+strings.Repeat("ef", 32), nil); r.status != 204 {
+		t.Errorf("status %d", r.status)
+	}
+	if r := h.do(t, "POST", one+"/export", strings.NewReader(`{"pfxPassphrase":"12345678","keyringPassphrase":"x"}`)); r.header.Get("Content-Type") != "application/pkcs12" {
+		t.Errorf("export: %d %s", r.status, r.body)
+	}
+	if r := h.do(t, "GET", "/v1/keyring/backup", nil); string(r.body) != "the keyring" {
+		t.Errorf("backup: %d %s", r.status, r.body)
 	}
 }
 

@@ -95,6 +95,10 @@ type KeyringStatus struct {
 	// Until is when it locks by itself; zero when locked.
 	Until      time.Time `json:"until,omitzero"`
 	Identities int       `json:"identities"`
+	// Requests counts the keys that wait for their certificate.
+	Requests int `json:"requests"`
+	// Warnings go into those of the status.
+	Warnings []string `json:"-"`
 }
 
 // Progress is one line of a run that is being watched.
@@ -244,25 +248,6 @@ type EntrySummary struct {
 	Kind        directory.Kind `json:"kind"`
 	// Certificates counts the candidates; no verdict is in it.
 	Certificates int `json:"certificates"`
-}
-
-// Identity is an own key and its certificate.
-type Identity struct {
-	Certificate recipients.Certificate `json:"certificate"`
-	Added       time.Time              `json:"added"`
-}
-
-// Identities is the list of own keys.
-type Identities struct {
-	Identities []Identity `json:"identities"`
-}
-
-// Imported is what an import brought.
-type Imported struct {
-	// Identities are the keys that are in the keyring now because of the import, new or not.
-	Identities []Identity `json:"identities"`
-	// Added counts those that were not there before.
-	Added int `json:"added"`
 }
 
 // CheckReport is the result of verifying the files.
