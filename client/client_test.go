@@ -43,6 +43,9 @@ func TestTypes(t *testing.T) {
 		"Result": reflect.TypeFor[Result](), "CertificateDetails": reflect.TypeFor[CertificateDetails](),
 		"Candidates": reflect.TypeFor[Candidates](), "Entries": reflect.TypeFor[Entries](),
 		"Choice": reflect.TypeFor[Choice](), "Identities": reflect.TypeFor[Identities](), "ImportRequest": reflect.TypeFor[ImportRequest](),
+		"Identity": reflect.TypeFor[Identity](), "IdentityRequest": reflect.TypeFor[IdentityRequest](), "NewKeyRequest": reflect.TypeFor[NewKeyRequest](),
+		"ExportRequest": reflect.TypeFor[ExportRequest](), "PassphraseRequest": reflect.TypeFor[passphraseRequest](),
+		"Preferences": reflect.TypeFor[Preferences](), "PreferenceList": reflect.TypeFor[PreferenceList](),
 		"Imported": reflect.TypeFor[Imported](), "UnlockRequest": reflect.TypeFor[unlockRequest](),
 		"KeyringStatus": reflect.TypeFor[KeyringStatus](), "CheckReport": reflect.TypeFor[CheckReport](),
 	} {

@@ -133,26 +133,13 @@ func (c *Client) Check(ctx context.Context) (*CheckReport, error) {
 	return get[CheckReport](ctx, c, "/v1/check", nil)
 }
 
-// Identities asks for the own keys.
-func (c *Client) Identities(ctx context.Context) ([]Identity, error) {
-	list, err := get[Identities](ctx, c, "/v1/identities", nil)
-	if err != nil {
-		return nil, err
-	}
-	return list.Identities, nil
-}
-
-// ImportIdentity adds the keys of a PFX file to the keyring.
-func (c *Client) ImportIdentity(ctx context.Context, r ImportRequest) (*Imported, error) {
-	return post[Imported](ctx, c, "/v1/identities", r)
-}
-
 // Lock makes the daemon forget the keys.
 func (c *Client) Lock(ctx context.Context) (*KeyringStatus, error) {
 	return post[KeyringStatus](ctx, c, "/v1/lock", nil)
 }
 
-// Unlock gives the passphrase of the keyring. The keys stay open for that long, 24 hours at most; zero: 24 hours.
+// Unlock gives the passphrase of the keyring. The keys stay open for that long, 24 hours at most; zero: as the daemon's
+// configuration says.
 func (c *Client) Unlock(ctx context.Context, passphrase string, period time.Duration) (*KeyringStatus, error) {
 	r := unlockRequest{Passphrase: passphrase}
 	if period != 0 {
@@ -168,15 +155,21 @@ func get[T any](ctx context.Context, c *Client, path string, query url.Values) (
 
 // post sends JSON, or nothing when body is nil, and reads JSON.
 func post[T any](ctx context.Context, c *Client, path string, body any) (*T, error) {
-	q := request{method: http.MethodPost, path: path}
-	if body != nil {
-		data, err := json.Marshal(body)
-		if err != nil {
-			return nil, err
-		}
-		q.kind, q.body = "application/json", bytes.NewReader(data)
+	q, err := withJSON(request{method: http.MethodPost, path: path}, body)
+	if err != nil {
+		return nil, err
 	}
 	return ask[T](ctx, c, q)
+}
+
+// withJSON gives a request a body; none for nil.
+func withJSON(q request, body any) (request, error) {
+	if body == nil {
+		return q, nil
+	}
+	data, err := json.Marshal(body)
+	q.kind, q.body = "application/json", bytes.NewReader(data)
+	return q, err
 }
 
 // ask sends a request and reads a JSON answer.

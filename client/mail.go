@@ -21,15 +21,16 @@ type EncryptOptions struct {
 	// Size is the length of the message in bytes, when it is known; 0: unknown. With it a mail beyond the limit is
 	// refused before it is sent.
 	Size int64
-	// Sign signs the mail before it is encrypted; only the user's own daemon can. Identity is the SHA-256 fingerprint of
-	// the certificate to sign with, in hex; empty: the one for the From address.
-	Sign     bool
+	// Sign signs the mail before it is encrypted; only the user's own daemon can. Nil, here and below, leaves it to the
+	// preferences for the From address, and is no without any. Identity is the SHA-256 fingerprint of the certificate to sign
+	// with, in hex; empty: the one for the From address.
+	Sign     *bool
 	Identity string
 	// ProtectHeaders puts the header inside and hides the subject outside (RFC 9788): programs that do not know this show
 	// "[...]" as the subject.
-	ProtectHeaders bool
+	ProtectHeaders *bool
 	// ToSelf lets the sender read the mail too, with the own key for the From address; only the user's own daemon can.
-	ToSelf bool
+	ToSelf *bool
 	// Explain asks for the look-up that chose the certificates; see EncryptCopies.
 	Explain bool
 }
@@ -248,17 +249,13 @@ func (o EncryptOptions) query() url.Values {
 	if len(o.To) > 0 {
 		query["to"] = o.To
 	}
-	if o.Sign {
-		query.Set("sign", "1")
+	for name, choice := range map[string]*bool{"sign": o.Sign, "protect-headers": o.ProtectHeaders, "to-self": o.ToSelf} {
+		if choice != nil {
+			query.Set(name, map[bool]string{true: "1", false: "0"}[*choice])
+		}
 	}
 	if o.Identity != "" {
 		query.Set("identity", o.Identity)
-	}
-	if o.ProtectHeaders {
-		query.Set("protect-headers", "1")
-	}
-	if o.ToSelf {
-		query.Set("to-self", "1")
 	}
 	if o.Explain {
 		query.Set("explain", "1")

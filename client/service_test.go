@@ -112,14 +112,72 @@ func (parts) Decrypt(_ context.Context, message io.Reader, _ service.DecryptOpti
 	return err
 }
 
-type ring struct{ unlocked bool }
+type ring struct {
+	unlocked    bool
+	preferences []service.AddressPreferences
+}
 
 func (r *ring) Status(context.Context) (service.KeyringStatus, error) {
 	return service.KeyringStatus{Exists: true, Unlocked: r.unlocked}, nil
 }
-func (r *ring) Identities(context.Context) ([]service.Identity, error) {
-	return []service.Identity{{Added: began}}, nil
+
+func (r *ring) Identities(context.Context) (service.Identities, error) {
+	return service.Identities{Identities: []service.Identity{{Added: began}}}, nil
 }
+
+// rightPrint is the only fingerprint that the ring knows.
+var rightPrint = [32]byte{31: 1}
+
+func (r *ring) Identity(_ context.Context, which [32]byte) (service.Identity, service.PublicHalf, error) {
+	if which != rightPrint {
+		return service.Identity{}, service.PublicHalf{}, service.ErrNotFound
+	}
+	return service.Identity{Added: began}, service.PublicHalf{Chain: [][]byte{[]byte("der"), []byte("der2")}, PKCS7: []byte("p7c")}, nil
+}
+
+func (r *ring) Export(_ context.Context, which [32]byte, p, k service.Secret) ([]byte, error) {
+	if which != rightPrint || string(p) != "one" || string(k) != "two" {
+		return nil, service.ErrNotFound
+	}
+	return []byte("pfx"), nil
+}
+
+func (r *ring) Remove(_ context.Context, which [32]byte) (service.Identity, error) {
+	if which != rightPrint {
+		return service.Identity{}, service.ErrNotFound
+	}
+	return service.Identity{Added: began}, nil
+}
+
+func (r *ring) Request(_ context.Context, q service.NewKeyRequest) (service.IdentityRequest, error) {
+	return service.IdentityRequest{ID: q.Key, Addresses: q.Addresses, Subject: q.Name + string([]byte(q.KeyringPassphrase)), CSR: []byte{1}}, nil
+}
+
+func (r *ring) RemoveRequest(_ context.Context, id [32]byte) error {
+	if id != rightPrint {
+		return service.ErrNotFound
+	}
+	return nil
+}
+
+func (r *ring) Preferences(context.Context) ([]service.AddressPreferences, error) {
+	return r.preferences, nil
+}
+
+func (r *ring) SetPreferences(_ context.Context, p service.AddressPreferences) error {
+	r.preferences = append(r.preferences, p)
+	return nil
+}
+
+func (r *ring) ChangePassphrase(_ context.Context, old, new service.Secret) error {
+	if string(old) != "two" || string(new) != "three" {
+		return service.NewProblem(service.CodeWrongPassphrase, "", "")
+	}
+	return nil
+}
+
+func (r *ring) Backup(context.Context) ([]byte, error) { return []byte("keyring"), nil }
+
 func (r *ring) Import(_ context.Context, pfx []byte, p, k service.Secret) (service.Imported, error) {
 	if len(pfx) != 3 || string(p) != "one" || string(k) != "two" {
 		return service.Imported{}, service.NewProblem(service.CodeWrongPassphrase, "", "")
@@ -205,7 +263,8 @@ func TestService(t *testing.T) {
 	cert, err := c.Certificate(ctx, strings.Repeat("0", 64))
 	check("certificate", err == nil && cert.Addresses[0] == "bob@example.com" && len(cert.Raw) > 0, err)
 	identities, err := c.Identities(ctx)
-	check("identities", len(identities) == 1, err)
+	check("identities", err == nil && len(identities.Identities) == 1 && identities.Requests != nil, err)
+	keyRequests(t, c)
 	imported, err := c.ImportIdentity(ctx, client.ImportRequest{PFX: []byte{1, 2, 3}, PFXPassphrase: "one", KeyringPassphrase: "two"})
 	check("import", err == nil && imported.Added == 1, err)
 	keyring, err := c.Unlock(ctx, "two", 8*time.Hour)
@@ -217,6 +276,45 @@ func TestService(t *testing.T) {
 	var refusal *client.Error
 	if _, err := c.Unlock(ctx, "three", 0); !errors.As(err, &refusal) || refusal.Code != client.CodeWrongPassphrase {
 		t.Errorf("wrong passphrase: %v", err)
+	}
+}
+
+// keyRequests are the requests about one own key, and about the keyring as a whole.
+func keyRequests(t *testing.T, c *client.Client) {
+	t.Helper()
+	ctx, right, wrong := t.Context(), strings.Repeat("0", 63)+"1", strings.Repeat("0", 64)
+	check := func(what string, ok bool, err error) {
+		t.Helper()
+		if !ok || err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	request, err := c.RequestIdentity(ctx, client.NewKeyRequest{Addresses: []string{"a@b"}, Name: "N", Key: "p-256", KeyringPassphrase: "p"})
+	check("request", err == nil && request.ID == "p-256" && request.Subject == "Np" && request.Addresses[0] == "a@b", err)
+	for form, want := range map[string]string{client.FormDER: "der", client.FormPEM: "-----BEGIN CERTIFICATE-----", client.FormPKCS7: "p7c"} {
+		file, err := c.PublicIdentity(ctx, right, form)
+		check(form, strings.HasPrefix(string(file), want), err)
+	}
+	pfx, err := c.ExportIdentity(ctx, right, client.ExportRequest{PFXPassphrase: "one", KeyringPassphrase: "two"})
+	check("export", string(pfx) == "pfx", err)
+	gone, err := c.RemoveIdentity(ctx, right)
+	check("remove", err == nil && gone.Added.Equal(began), err)
+	check("remove request", true, c.RemoveRequest(ctx, right))
+	yes := true
+	list, err := c.SetPreferences(ctx, "", client.Preferences{Sign: &yes})
+	check("set preferences", err == nil && len(list.Preferences) == 1, err)
+	list, err = c.Preferences(ctx, "ä+b@example.com")
+	check("preferences", err == nil && list.Effective.Address == "ä+b@example.com" && *list.Effective.Sign && list.Effective.Encrypt == nil, err)
+	_, err = c.ChangePassphrase(ctx, "two", "three")
+	check("passphrase", true, err)
+	backup, err := c.Backup(ctx)
+	check("backup", string(backup) == "keyring", err)
+	_, removeErr := c.RemoveIdentity(ctx, wrong)
+	for what, err := range map[string]error{"identity": removeErr, "request": c.RemoveRequest(ctx, wrong)} {
+		var refusal *client.Error
+		if !errors.As(err, &refusal) || refusal.Code != client.CodeNotFound {
+			t.Errorf("remove no %s: %v", what, err)
+		}
 	}
 }
 

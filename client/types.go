@@ -93,6 +93,8 @@ type KeyringStatus struct {
 	// Until is when it locks by itself; zero when locked.
 	Until      time.Time `json:"until,omitzero"`
 	Identities int       `json:"identities"`
+	// Requests counts the keys that wait for their certificate.
+	Requests int `json:"requests"`
 }
 
 // Accepted is the answer to a run that was asked for.
@@ -371,15 +373,80 @@ type EntrySummary struct {
 type Identity struct {
 	Certificate Certificate `json:"certificate"`
 	Added       time.Time   `json:"added"`
+	// SignsFor are the addresses for which it signs when nothing else is said.
+	SignsFor []string `json:"signsFor"`
+	// ChosenFor are the addresses that it was chosen for; an empty one is the default of all.
+	ChosenFor []string `json:"chosenFor"`
 }
 
-// Identities is the list of own keys.
+// Identities is the list of own keys, and of those that wait for their certificate.
 type Identities struct {
-	Identities []Identity `json:"identities"`
+	Identities []Identity        `json:"identities"`
+	Requests   []IdentityRequest `json:"requests"`
 }
 
-// ImportRequest is a PFX file and its passphrases.
+// IdentityRequest is a key that waits for its certificate.
+type IdentityRequest struct {
+	// ID is the SHA-256 of the public key, in hex.
+	ID        string    `json:"id"`
+	Subject   string    `json:"subject"`
+	Addresses []string  `json:"addresses"`
+	Key       string    `json:"key"`
+	Created   time.Time `json:"created"`
+	// CSR is the request for the certification authority (PKCS #10), DER.
+	CSR []byte `json:"csr"`
+}
+
+// NewKeyRequest is what to ask a certification authority for.
+type NewKeyRequest struct {
+	Addresses []string `json:"addresses"`
+	// Name is the common name; empty: the first address.
+	Name string `json:"name,omitempty"`
+	// Key is "rsa-3072", "rsa-4096", "p-256" or "p-384"; empty: rsa-3072.
+	Key string `json:"key,omitempty"`
+	// KeyringPassphrase is needed when the keyring is new or locked.
+	KeyringPassphrase string `json:"keyringPassphrase,omitempty"`
+}
+
+// ExportRequest are the passphrases of an export.
+type ExportRequest struct {
+	// PFXPassphrase protects the file; it has 8 bytes at least.
+	PFXPassphrase string `json:"pfxPassphrase"`
+	// KeyringPassphrase is needed always.
+	KeyringPassphrase string `json:"keyringPassphrase"`
+}
+
+// Preferences are what is to be done with mails from an address. Nil, and an empty Identity, say nothing, which is not no.
+type Preferences struct {
+	Sign           *bool `json:"sign,omitempty"`
+	Encrypt        *bool `json:"encrypt,omitempty"`
+	ToSelf         *bool `json:"toSelf,omitempty"`
+	ProtectHeaders *bool `json:"protectHeaders,omitempty"`
+	// Identity is the SHA-256 fingerprint of the certificate to sign with.
+	Identity string `json:"identity,omitempty"`
+}
+
+// AddressPreferences are the preferences for one address; an empty Address is the default of all.
+type AddressPreferences struct {
+	Address string `json:"address"`
+	Preferences
+}
+
+// PreferenceList is every entry, and what counts for the address that was asked about.
+type PreferenceList struct {
+	Preferences []AddressPreferences `json:"preferences"`
+	Effective   AddressPreferences   `json:"effective"`
+}
+
+// passphraseRequest is the body of POST /v1/keyring/passphrase.
+type passphraseRequest struct {
+	Old string `json:"old"`
+	New string `json:"new"`
+}
+
+// ImportRequest is a file of keys or certificates, and its passphrases.
 type ImportRequest struct {
+	// PFX is a PFX file, PEM with a key, or certificates for keys that are in the keyring (PEM, DER, PKCS #7).
 	PFX []byte `json:"pfx"`
 	// PFXPassphrase opens the file; it may be empty.
 	PFXPassphrase string `json:"pfxPassphrase,omitempty"`

@@ -30,7 +30,9 @@ func (a *app) encrypt() *cobra.Command {
 			"encryption.mixed = \"split\", recipients with elliptic curve keys get their copies there too, when others in To and\n" +
 			"Cc have RSA keys: send each file there to the address in its name, and OUT to everybody else.\n\n" +
 			"Who may not be able to read the mail is said as a warning. With --json and OUT, standard output is one document\n" +
-			"about what was written; standard error else says it.",
+			"about what was written; standard error else says it.\n\n" +
+			"What galsyncd preferences says for the From address is done; --sign and --no-sign and the like say otherwise for one\n" +
+			"mail.",
 		Example: "  galsyncd encrypt draft.eml encrypted.eml\n  galsyncd encrypt --to bob@corp.example <draft.eml | /usr/sbin/sendmail bob@corp.example",
 		Args:    positional(0, 2, "IN and OUT at most"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -40,10 +42,10 @@ func (a *app) encrypt() *cobra.Command {
 	flags := cmd.Flags()
 	flags.StringArrayVar(&job.to, "to", nil, "encrypt to this `ADDRESS` (may be repeated) instead of the recipients in the header")
 	flags.StringVar(&job.bccDir, "bcc-dir", "", "write the copy of each recipient who does not get OUT into this `DIR`")
-	flags.BoolVar(&job.toSelf, "to-self", false, "let the sender read the mail too, with the own key for the From address")
-	flags.BoolVar(&job.sign, "sign", false, "sign the mail before it is encrypted, with one's own key")
+	choiceVar(flags, &job.toSelf, "to-self", "let the sender read the mail too, with the own key for the From address")
+	choiceVar(flags, &job.sign, "sign", "sign the mail before it is encrypted, with one's own key")
 	flags.StringVar(&job.identity, "identity", "", "sign with the identity of this `SHA256` fingerprint, not the one for the From address")
-	flags.BoolVar(&job.protectHeaders, "protect-headers", false, "put the header inside the encryption and hide the subject outside (RFC 9788)")
+	choiceVar(flags, &job.protectHeaders, "protect-headers", "put the header inside the encryption and hide the subject outside (RFC 9788)")
 	flags.BoolVar(&job.explain, "explain", false, "say which certificates and algorithms were chosen and why, on standard error")
 	return cmd
 }
@@ -52,9 +54,9 @@ func (a *app) encrypt() *cobra.Command {
 type encryptJob struct {
 	to               []string
 	bccDir, identity string
-	sign, explain    bool
-	protectHeaders   bool
-	toSelf           bool
+	explain          bool
+	// Nil: as the preferences say.
+	sign, protectHeaders, toSelf *bool
 }
 
 func (a *app) runEncrypt(ctx context.Context, args []string, job encryptJob) error {

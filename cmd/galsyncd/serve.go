@@ -115,7 +115,7 @@ func (a *app) runServe(ctx context.Context, user bool) error {
 	spool := rooms.Spool(cfg.Cache.Dir)
 	verifier := rooms.Verifier{Policy: policy, Now: time.Now, MaxContent: cfg.Limits.MaxMessage}
 	if keysErr == nil && keys != nil {
-		encrypter.Signer = &rooms.Signer{Keyring: keys, Now: time.Now}
+		encrypter.Signer = &rooms.Signer{Keys: newKeys(cfg, keys, log), Now: time.Now}
 	}
 	server := &service.Server{
 		Role: service.RoleSystem, Build: service.Build{Version: version}, Admins: cfg.Socket.Admins,
@@ -135,8 +135,8 @@ func (a *app) runServe(ctx context.Context, user bool) error {
 		none := rooms.NoKeyring{Err: keysErr}
 		server.Keyring, server.Decrypter, server.Signer = none, none, none
 		if keysErr == nil {
-			server.Keyring = rooms.Keyring{Keyring: keys}
-			server.Decrypter = rooms.Decrypter{Keyring: keys, Spool: spool, MaxContent: cfg.Limits.MaxMessage, Verifier: verifier}
+			server.Keyring = rooms.Keyring{Keys: encrypter.Signer.Keys}
+			server.Decrypter = rooms.Decrypter{Keys: encrypter.Signer.Keys, Spool: spool, MaxContent: cfg.Limits.MaxMessage, Verifier: verifier}
 			server.Signer = *encrypter.Signer
 		}
 	}
@@ -246,6 +246,15 @@ func upstreamSocket(cfg *config.Config) string {
 }
 
 func keyringPath(cfg *config.Config) string { return filepath.Join(cfg.Keyring.Dir, "keyring.db") }
+
+// newKeys says how long the user's keyring stays open, and where its passphrase is.
+func newKeys(cfg *config.Config, keys *keyring.Keyring, log *slog.Logger) *rooms.Keys {
+	k := &rooms.Keys{Keyring: keys, Now: time.Now, UnlockFor: cfg.Keyring.UnlockFor, Log: log}
+	if name := cfg.Keyring.PassphraseFile; name != "" {
+		k.Passphrase = func() (string, error) { return cfg.Secret(name) }
+	}
+	return k
+}
 
 // protectMemory keeps keys and mail out of core dumps and away from debuggers of the same user (prctl(2)
 // PR_SET_DUMPABLE).

@@ -85,7 +85,11 @@ func printStatus(w io.Writer, s *client.Status) {
 		line("contacts", "%s", contactsText(*c))
 	}
 	if k := s.Keyring; k != nil {
-		line("keyring", "%s, %d identities", keyringText(*k), k.Identities)
+		requests := ""
+		if k.Requests > 0 {
+			requests = fmt.Sprintf(", %d requests", k.Requests)
+		}
+		line("keyring", "%s, %d identities%s", keyringText(*k), k.Identities, requests)
 	}
 	if s.FIPS != "" && s.FIPS != "off" {
 		line("fips 140-3", "%s", s.FIPS)

@@ -139,6 +139,12 @@ type Cache struct {
 type Keyring struct {
 	// Dir is the directory of the keyring file.
 	Dir string
+	// UnlockFor is how long it stays open, up to 24 hours.
+	UnlockFor time.Duration
+	// PassphraseFile is for Config.Secret; "" for none.
+	PassphraseFile string
+	// Pinentry is "auto", "none" or an absolute path.
+	Pinentry string
 }
 
 // Upstream is the [upstream] section: the system service as a source of directory data.

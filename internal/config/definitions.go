@@ -214,6 +214,24 @@ func keyringKeys() []definition {
 			check: func(c *Config) string {
 				return unless(c.Keyring.Dir != "" || c.Role == RoleSystem, "has no default without $HOME; set it")
 			}},
+		{key: "keyring.unlock_for", kind: "duration", standard: `"8h"`,
+			doc:    "How long the keyring stays open after it was unlocked, when nothing else is said: at most 24h.",
+			target: func(c *Config) any { return &c.Keyring.UnlockFor },
+			check: func(c *Config) string {
+				return unless(c.Keyring.UnlockFor > 0 && c.Keyring.UnlockFor <= 24*time.Hour, "is not between 1s and 24h")
+			}},
+		{key: "keyring.passphrase_file", kind: "file", standard: `""`, example: `"keyring-passphrase"`,
+			doc: "File with the passphrase of the keyring, for a daemon that nobody can be asked by: the keyring then opens by itself " +
+				"when a key is needed, until galsyncd lock. Found as password_file is; best as a systemd credential.",
+			target: func(c *Config) any { return &c.Keyring.PassphraseFile }},
+		{key: "keyring.pinentry", kind: "string", standard: `"auto"`, example: `"/usr/bin/pinentry-gnome3"`,
+			doc: `The program that asks for passphrases: an absolute path, "auto", which is pinentry of $PATH when there is a display, or ` +
+				`"none", which is the terminal always. A program that is named is used on a terminal too.`,
+			target: func(c *Config) any { return &c.Keyring.Pinentry },
+			check: func(c *Config) string {
+				p := c.Keyring.Pinentry
+				return unless(p == "auto" || p == "none" || strings.HasPrefix(p, "/"), `is neither "auto", "none" nor an absolute path`)
+			}},
 		{key: "upstream.socket", kind: "socket", standard: `""`, example: `"/run/galsyncd/galsyncd.sock"`,
 			doc: "User role: the socket of the system service to take directory data from, in place of Exchange. Empty without " +
 				"exchange.url means /run/galsyncd/galsyncd.sock.",

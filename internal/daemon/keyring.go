@@ -1,120 +1,64 @@
 package daemon
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
 	"time"
 
 	"github.com/galsyncd/galsyncd/internal/keyring"
-	"github.com/galsyncd/galsyncd/internal/recipients"
 	"github.com/galsyncd/galsyncd/internal/service"
 )
 
 // Keyring is the keyring as the service asks for it. It implements service.Keyring.
-type Keyring struct{ Keyring *keyring.Keyring }
+type Keyring struct{ Keys *Keys }
+
+// workTime is how long a keyring is open for one piece of work at most.
+const workTime = time.Minute
 
 // Status implements service.Keyring.
 func (k Keyring) Status(context.Context) (service.KeyringStatus, error) {
-	exists, err := k.Keyring.HasPassphrase()
+	exists, err := k.Keys.Keyring.HasPassphrase()
 	if err != nil {
 		return service.KeyringStatus{}, keyringProblem("look into the keyring", err)
 	}
-	list, err := k.Keyring.List()
+	list, err := k.Keys.Keyring.List()
 	if err != nil {
 		return service.KeyringStatus{}, keyringProblem("list the keyring", err)
 	}
-	s := service.KeyringStatus{Exists: exists, Identities: len(list)}
-	s.Unlocked, s.Until = k.Keyring.Unlocked()
+	waiting, err := k.Keys.Keyring.Requests()
+	if err != nil {
+		return service.KeyringStatus{}, keyringProblem("list the keyring", err)
+	}
+	s := service.KeyringStatus{Exists: exists, Identities: len(list), Requests: len(waiting), Warnings: expiryWarnings(list, k.Keys.Now())}
+	s.Unlocked, s.Until = k.Keys.Keyring.Unlocked()
 	return s, nil
 }
 
-// Identities implements service.Keyring.
-func (k Keyring) Identities(context.Context) ([]service.Identity, error) {
-	list, err := k.Keyring.List()
-	if err != nil {
-		return nil, keyringProblem("list the keyring", err)
-	}
-	return identities(list), nil
+// ChangePassphrase implements service.Keyring.
+func (k Keyring) ChangePassphrase(ctx context.Context, old, new service.Secret) error {
+	return keyringProblem("change the passphrase", k.Keys.Keyring.ChangePassphrase(ctx, old, new))
 }
 
-func identities(list []keyring.Info) []service.Identity {
-	out := make([]service.Identity, len(list))
-	for i, info := range list {
-		out[i] = service.Identity{Certificate: *recipients.Describe(info.Certificate), Added: info.Imported}
-	}
-	return out
-}
-
-// Import implements service.Keyring. A keyring that was locked is locked again afterwards.
-func (k Keyring) Import(ctx context.Context, file []byte, passphrase, keyringPassphrase service.Secret) (service.Imported, error) {
-	const attempt = "import the identity"
-	if unlocked, _ := k.Keyring.Unlocked(); !unlocked {
-		if err := k.open(ctx, keyringPassphrase); err != nil {
-			return service.Imported{}, keyringProblem(attempt, err)
-		}
-		defer k.Keyring.Lock()
-	}
-	list, err := k.add(file, passphrase)
-	if err != nil {
-		if err = keyringProblem(attempt, err); !isProblem(err) {
-			err = service.NewProblem(service.CodeBadIdentity, attempt+": "+detail(err), "")
-		}
-		return service.Imported{}, err
-	}
-	out := service.Imported{Identities: identities(list)}
-	for _, info := range list {
-		if !info.Updated {
-			out.Added++
-		}
-	}
-	return out, nil
-}
-
-// add imports a PFX file, or PEM with an unencrypted key and its certificates.
-func (k Keyring) add(file []byte, passphrase service.Secret) ([]keyring.Info, error) {
-	if bytes.Contains(file, []byte("-----BEGIN ")) {
-		return k.Keyring.ImportPEM(file)
-	}
-	return k.Keyring.Import(file, string(passphrase))
-}
-
-// open unlocks the keyring for one piece of work; a new keyring gets the passphrase.
-func (k Keyring) open(ctx context.Context, passphrase service.Secret) error {
-	exists, err := k.Keyring.HasPassphrase()
-	if err != nil {
-		return err
-	}
-	if len(passphrase) == 0 {
-		return keyring.ErrLocked
-	}
-	if !exists {
-		if err := k.Keyring.SetPassphrase(passphrase); err != nil {
-			return err
-		}
-	}
-	return k.Keyring.Unlock(ctx, passphrase, time.Minute)
-}
-
-// unlocked returns the identities with their keys. A keyring in which nothing ever was is not called locked.
-func unlocked(k *keyring.Keyring) ([]keyring.Identity, error) {
-	own, err := k.Identities()
-	if exists, existsErr := k.HasPassphrase(); errors.Is(err, keyring.ErrLocked) && existsErr == nil && !exists {
-		return nil, keyring.ErrNoPassphrase
-	}
-	return own, err
+// Backup implements service.Keyring.
+func (k Keyring) Backup(context.Context) ([]byte, error) {
+	data, err := k.Keys.Keyring.Backup()
+	return data, keyringProblem("copy the keyring", err)
 }
 
 // Unlock implements service.Keyring.
 func (k Keyring) Unlock(ctx context.Context, passphrase service.Secret, period time.Duration) error {
 	if period == 0 {
-		period = keyring.MaxUnlock
+		period = k.Keys.period()
 	}
 	if period > keyring.MaxUnlock {
 		return service.NewProblem(service.CodeBadRequest, "unlock the keyring: for longer than "+keyring.MaxUnlock.String(), "")
 	}
-	return keyringProblem("unlock the keyring", k.Keyring.Unlock(ctx, passphrase, period))
+	err := k.Keys.Keyring.Unlock(ctx, passphrase, period)
+	if err == nil {
+		k.Keys.manual(true)
+	}
+	return keyringProblem("unlock the keyring", err)
 }
 
 func isProblem(err error) bool {
@@ -122,9 +66,11 @@ func isProblem(err error) bool {
 	return ok
 }
 
-// Lock implements service.Keyring.
+// Lock implements service.Keyring. The passphrase of the configuration then opens nothing any more, until Unlock or a
+// restart.
 func (k Keyring) Lock(context.Context) error {
-	k.Keyring.Lock()
+	k.Keys.Keyring.Lock()
+	k.Keys.manual(false)
 	return nil
 }
 
@@ -147,6 +93,8 @@ func keyringProblem(attempt string, err error) error {
 		{keyring.ErrNewerSchema, service.CodeKeyringUnavailable, "install the newer galsyncd again"},
 		{keyring.ErrExposed, service.CodeKeyringUnavailable, "chmod 700 the folder and 600 the file"},
 		{keyring.ErrKeyMismatch, service.CodeBadIdentity, ""},
+		{keyring.ErrNoKey, service.CodeBadIdentity, "its key is elsewhere: import that as PFX or PEM, or ask for a certificate with galsyncd identity request"},
+		{keyring.ErrNoIdentity, service.CodeNotFound, "galsyncd identity list"},
 	} {
 		if errors.Is(err, known.err) {
 			return service.NewProblem(known.code, attempt+": "+detail(err), known.hint)
@@ -165,13 +113,58 @@ func (n NoKeyring) Status(context.Context) (service.KeyringStatus, error) {
 }
 
 // Identities implements service.Keyring.
-func (n NoKeyring) Identities(context.Context) ([]service.Identity, error) {
-	return nil, n.problem("list the keyring")
+func (n NoKeyring) Identities(context.Context) (service.Identities, error) {
+	return service.Identities{}, n.problem("list the keyring")
+}
+
+// Identity implements service.Keyring.
+func (n NoKeyring) Identity(context.Context, [32]byte) (service.Identity, service.PublicHalf, error) {
+	return service.Identity{}, service.PublicHalf{}, n.problem("show the identity")
 }
 
 // Import implements service.Keyring.
 func (n NoKeyring) Import(context.Context, []byte, service.Secret, service.Secret) (service.Imported, error) {
 	return service.Imported{}, n.problem("import the identity")
+}
+
+// Export implements service.Keyring.
+func (n NoKeyring) Export(context.Context, [32]byte, service.Secret, service.Secret) ([]byte, error) {
+	return nil, n.problem("export the identity")
+}
+
+// Remove implements service.Keyring.
+func (n NoKeyring) Remove(context.Context, [32]byte) (service.Identity, error) {
+	return service.Identity{}, n.problem("remove the identity")
+}
+
+// Request implements service.Keyring.
+func (n NoKeyring) Request(context.Context, service.NewKeyRequest) (service.IdentityRequest, error) {
+	return service.IdentityRequest{}, n.problem("request a certificate")
+}
+
+// RemoveRequest implements service.Keyring.
+func (n NoKeyring) RemoveRequest(context.Context, [32]byte) error {
+	return n.problem("remove the request")
+}
+
+// Preferences implements service.Keyring.
+func (n NoKeyring) Preferences(context.Context) ([]service.AddressPreferences, error) {
+	return nil, n.problem("list the preferences")
+}
+
+// SetPreferences implements service.Keyring.
+func (n NoKeyring) SetPreferences(context.Context, service.AddressPreferences) error {
+	return n.problem("set the preferences")
+}
+
+// ChangePassphrase implements service.Keyring.
+func (n NoKeyring) ChangePassphrase(context.Context, service.Secret, service.Secret) error {
+	return n.problem("change the passphrase")
+}
+
+// Backup implements service.Keyring.
+func (n NoKeyring) Backup(context.Context) ([]byte, error) {
+	return nil, n.problem("copy the keyring")
 }
 
 // Unlock implements service.Keyring.

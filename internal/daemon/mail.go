@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"github.com/galsyncd/galsyncd/cms"
-	"github.com/galsyncd/galsyncd/internal/keyring"
 	"github.com/galsyncd/galsyncd/internal/mailaddr"
 	"github.com/galsyncd/galsyncd/internal/recipients"
 	"github.com/galsyncd/galsyncd/internal/service"
@@ -63,7 +62,7 @@ func (e Encrypter) ForEncryption(ctx context.Context, addresses []mailaddr.Addre
 
 // Encrypt implements service.Encrypter.
 func (e Encrypter) Encrypt(ctx context.Context, message io.Reader, o service.EncryptOptions, open func(service.Envelope) (io.WriteCloser, error)) error {
-	opts, err := e.options(o)
+	opts, err := e.options(ctx, o)
 	if err != nil {
 		return err
 	}
@@ -86,17 +85,14 @@ func (e Encrypter) Encrypt(ctx context.Context, message io.Reader, o service.Enc
 	return nil
 }
 
-func (e Encrypter) options(o service.EncryptOptions) (*smime.EncryptOptions, error) {
+func (e Encrypter) options(ctx context.Context, o service.EncryptOptions) (*smime.EncryptOptions, error) {
 	e.ask, e.explain = o.Recipients, o.Explain
-	opts := &smime.EncryptOptions{Recipients: e, To: o.To, Algorithms: e.Algorithms, ProtectHeaders: o.ProtectHeaders, LegacyDisplay: true}
-	if (o.Sign || o.ToSelf) && e.Signer == nil {
+	opts := &smime.EncryptOptions{Recipients: e, To: o.To, Algorithms: e.Algorithms, ProtectHeaders: yes(o.ProtectHeaders), LegacyDisplay: true}
+	switch {
+	case e.Signer != nil:
+		opts.Decide = e.decide(ctx, o)
+	case yes(o.Sign) || yes(o.ToSelf):
 		return nil, service.NewProblem(service.CodeNotAvailable, "use an own key: this daemon has no keyring", "")
-	}
-	if o.Sign {
-		opts.Sign = e.Signer.options(service.SignOptions{Identity: o.Identity})
-	}
-	if o.ToSelf {
-		opts.ToSelf = e.Signer.ownCertificates
 	}
 	return opts, nil
 }
@@ -115,7 +111,7 @@ func envelope(m *smime.Choice) service.Envelope {
 
 // Decrypter decrypts mails with the keys of the keyring. It implements service.Decrypter.
 type Decrypter struct {
-	Keyring *keyring.Keyring
+	Keys *Keys
 	// Spool makes room for ciphertext.
 	Spool func() (cms.Spool, error)
 	// MaxContent is the limit of the content in bytes.
@@ -126,7 +122,7 @@ type Decrypter struct {
 
 // Decrypt implements service.Decrypter.
 func (d Decrypter) Decrypt(ctx context.Context, message io.Reader, o service.DecryptOptions, begin func(service.Decrypted) (io.Writer, error)) error {
-	own, err := unlocked(d.Keyring)
+	own, err := d.Keys.unlocked(ctx)
 	if err != nil {
 		return keyringProblem("open the private keys", err)
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/galsyncd/galsyncd/internal/keyring"
@@ -19,71 +20,62 @@ import (
 
 // Signer signs mails with the keys of the keyring. It implements service.Signer.
 type Signer struct {
-	Keyring *keyring.Keyring
-	Now     func() time.Time
+	Keys *Keys
+	Now  func() time.Time
 }
 
 // Sign implements service.Signer.
 func (s Signer) Sign(ctx context.Context, message io.Reader, out io.Writer, o service.SignOptions) error {
-	if _, err := smime.Sign(ctx, message, out, s.options(o)); err != nil {
+	if _, err := smime.Sign(ctx, message, out, s.options(ctx, o)); err != nil {
 		return mailProblem(err)
 	}
 	return nil
 }
 
-func (s Signer) options(o service.SignOptions) *smime.SignOptions {
+func (s Signer) options(ctx context.Context, o service.SignOptions) *smime.SignOptions {
 	return &smime.SignOptions{Opaque: o.Opaque, Warn: o.Warn, Time: s.Now(), Choose: func(from []mailaddr.Address) (smime.Signer, error) {
-		return s.choose(o.Identity, from)
+		return s.choose(ctx, o.Identity, from)
 	}}
 }
 
-// choose picks the identity to sign with: the one named, or the newest valid one whose certificate names the From address.
-func (s Signer) choose(fingerprint string, from []mailaddr.Address) (smime.Signer, error) {
+// choose picks the identity to sign with: the one named, or the one that choose picks for the From address.
+func (s Signer) choose(ctx context.Context, fingerprint string, from []mailaddr.Address) (smime.Signer, error) {
 	const attempt = "sign the mail"
-	own, err := unlocked(s.Keyring)
+	own, err := s.Keys.unlocked(ctx)
 	if err != nil {
 		return smime.Signer{}, keyringProblem(attempt, err)
 	}
-	var best *keyring.Identity
-	for i := range own {
-		id := &own[i]
-		if fingerprint != "" {
-			if hex.EncodeToString(id.Fingerprint[:]) == fingerprint {
-				best = id
-			}
-			continue
+	best := -1
+	if fingerprint != "" {
+		wanted := strings.ToLower(strings.ReplaceAll(fingerprint, ":", ""))
+		best = slices.IndexFunc(own, func(id keyring.Identity) bool { return hex.EncodeToString(id.Fingerprint[:]) == wanted })
+		if best < 0 {
+			return smime.Signer{}, service.NewProblem(service.CodeNotFound, fmt.Sprintf("%s: no identity has the fingerprint %.64s", attempt, fingerprint), "galsyncd identity list")
 		}
-		if s.fits(id, from) && (best == nil || id.Certificate.NotBefore.After(best.Certificate.NotBefore)) {
-			best = id
+	} else {
+		preferences, err := s.Keys.Keyring.Preferences()
+		if err != nil {
+			return smime.Signer{}, keyringProblem(attempt, err)
+		}
+		infos := make([]keyring.Info, len(own))
+		for i := range own {
+			infos[i] = own[i].Info
+		}
+		if best = choose(infos, preferences, from, s.Now()); best < 0 {
+			return smime.Signer{}, service.NewProblem(service.CodeNoSigningKey, fmt.Sprintf("%s: no identity can sign for %s", attempt, names(from)),
+				"import one (galsyncd identity import), choose one (galsyncd identity use), or name one with --identity")
 		}
 	}
-	if best == nil && fingerprint != "" {
-		return smime.Signer{}, service.NewProblem(service.CodeNotFound, fmt.Sprintf("%s: no identity has the fingerprint %.64s", attempt, fingerprint), "galsyncd identity list")
-	}
-	if best == nil {
-		return smime.Signer{}, service.NewProblem(service.CodeNoSigningKey, fmt.Sprintf("%s: no identity can sign for %s", attempt, names(from)),
-			"import one (galsyncd identity import), or name one with --identity")
-	}
-	key, ok := best.Key.(crypto.Signer)
+	key, ok := own[best].Key.(crypto.Signer)
 	if !ok {
 		return smime.Signer{}, service.NewProblem(service.CodeNoSigningKey, attempt+": the key of this identity cannot sign", "")
 	}
-	return smime.Signer{Certificate: best.Certificate, Key: key, Intermediates: best.Chain}, nil
-}
-
-// fits reports that an identity may sign for one of the addresses now. Whether others trust it is for them to say.
-func (s Signer) fits(id *keyring.Identity, from []mailaddr.Address) bool {
-	if _, ok := id.Key.(crypto.Signer); !ok {
-		return false
-	}
-	var policy trust.Policy
-	findings := policy.ForSigning(id.Certificate, trust.Question{Addresses: from, Now: s.Now()})
-	return !slices.ContainsFunc(findings, func(f trust.Finding) bool { return f.State != trust.Untrusted })
+	return smime.Signer{Certificate: own[best].Certificate, Key: key, Intermediates: own[best].Chain}, nil
 }
 
 // ownCertificates is the newest own certificate that can be encrypted to for one of the addresses. The keyring may be locked.
 func (s Signer) ownCertificates(from []mailaddr.Address) ([]*x509.Certificate, error) {
-	list, err := s.Keyring.List()
+	list, err := s.Keys.Keyring.List()
 	if err != nil {
 		return nil, keyringProblem("encrypt to the sender", err)
 	}

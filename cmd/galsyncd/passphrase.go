@@ -1,0 +1,100 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"golang.org/x/term"
+)
+
+const maxPassphrase = 1024
+
+// passphrase reads one from the first line of a file, or asks on the terminal, twice when it is new.
+func (a *app) passphrase(prompt, file string, isNew bool) (string, error) {
+	if file != "" {
+		return a.passphraseFrom(file)
+	}
+	tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
+	if err != nil {
+		return "", &exitError{status: exitUsage, err: fmt.Errorf("ask for the %s: no terminal", prompt), hint: "give a file with --passphrase-file (and --pfx-passphrase-file)"}
+	}
+	defer tty.Close()
+	first, err := ask(tty, prompt+": ")
+	if err != nil || !isNew {
+		return first, err
+	}
+	again, err := ask(tty, "once more: ")
+	if err != nil {
+		return "", err
+	}
+	if first != again {
+		return "", &exitError{status: exitUsage, err: errors.New("the two passphrases differ")}
+	}
+	return first, nil
+}
+
+func ask(tty *os.File, prompt string) (string, error) {
+	fmt.Fprint(tty, prompt)
+	pass, err := term.ReadPassword(int(tty.Fd()))
+	fmt.Fprintln(tty)
+	if err != nil {
+		return "", fmt.Errorf("read a passphrase: %w", err)
+	}
+	return string(pass), nil
+}
+
+func (a *app) passphraseFrom(file string) (string, error) {
+	var r io.Reader = a.in
+	if file != "-" {
+		f, err := os.Open(file)
+		if err != nil {
+			return "", fmt.Errorf("read a passphrase: %w", err)
+		}
+		defer f.Close()
+		if info, err := f.Stat(); err != nil || info.Mode().IsRegular() && info.Mode().Perm()&0o077 != 0 {
+			return "", &exitError{status: exitNotAllowed, err: errors.Join(err, fmt.Errorf("read a passphrase: others can read %s", file)), hint: "chmod 600 " + file}
+		}
+		r = f
+	}
+	b, err := io.ReadAll(io.LimitReader(r, maxPassphrase+2))
+	if err != nil {
+		return "", fmt.Errorf("read a passphrase: %w", err)
+	}
+	line, _, _ := bytes.Cut(b, []byte("\n"))
+	line = bytes.TrimSuffix(line, []byte("\r"))
+	if len(line) > maxPassphrase {
+		return "", fmt.Errorf("read a passphrase: longer than %d bytes", maxPassphrase)
+	}
+	return string(line), nil
+}
+
+// confirm shows on the terminal what is about to happen and asks whether it shall; yes answers without asking. It returns
+// an error for no, and without a terminal.
+func (a *app) confirm(yes bool, consequence string, show func(io.Writer)) error {
+	if yes {
+		return nil
+	}
+	tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
+	if err != nil {
+		return &exitError{status: exitUsage, err: errors.New("ask for a confirmation: no terminal"), hint: "say --yes"}
+	}
+	defer tty.Close()
+	show(tty)
+	fmt.Fprintf(tty, "%s. Go on? [y/N] ", consequence)
+	line, err := bufio.NewReader(io.LimitReader(tty, 100)).ReadString('\n')
+	if answer := strings.ToLower(strings.TrimSpace(line)); err == nil && (answer == "y" || answer == "yes") {
+		return nil
+	}
+	return &exitError{status: exitNotFound, err: errors.New("nothing was changed")}
+}
+
+// terminal says whether standard output is one.
+func (a *app) terminal() bool {
+	f, ok := a.out.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}

@@ -1,0 +1,167 @@
+package daemon
+
+import (
+	"cmp"
+	"context"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/rsa"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/galsyncd/galsyncd/internal/keyring"
+	"github.com/galsyncd/galsyncd/internal/mailaddr"
+	"github.com/galsyncd/galsyncd/trust"
+)
+
+// Keys are the user's keyring, how long it stays open, and who may open it.
+type Keys struct {
+	Keyring *keyring.Keyring
+	Now     func() time.Time
+	// UnlockFor is how long the keyring stays open when nobody says otherwise; 0 is as long as it may.
+	UnlockFor time.Duration
+	// Passphrase, when not nil, reads the passphrase that the configuration names. The keyring then opens when a key is
+	// needed, until somebody locks it.
+	Passphrase func() (string, error)
+	Log        *slog.Logger
+
+	mu      sync.Mutex
+	refused bool // somebody locked it, or the passphrase of the configuration did not open it
+}
+
+// period is UnlockFor or the longest time.
+func (k *Keys) period() time.Duration { return cmp.Or(k.UnlockFor, keyring.MaxUnlock) }
+
+// unlocked returns the identities with their keys. A keyring in which nothing ever was is not called locked.
+func (k *Keys) unlocked(ctx context.Context) ([]keyring.Identity, error) {
+	own, err := k.Keyring.Identities()
+	if errors.Is(err, keyring.ErrLocked) && k.openByConfiguration(ctx) {
+		own, err = k.Keyring.Identities()
+	}
+	if exists, existsErr := k.Keyring.HasPassphrase(); errors.Is(err, keyring.ErrLocked) && existsErr == nil && !exists {
+		return nil, keyring.ErrNoPassphrase
+	}
+	return own, err
+}
+
+// openByConfiguration opens the keyring with the passphrase of the configuration. One that does not fit is tried once.
+func (k *Keys) openByConfiguration(ctx context.Context) bool {
+	if k.Passphrase == nil {
+		return false
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.refused {
+		return false
+	}
+	passphrase, err := k.Passphrase()
+	if err == nil {
+		err = k.Keyring.Unlock(ctx, []byte(passphrase), k.period())
+	}
+	if err != nil {
+		k.refused = errors.Is(err, keyring.ErrWrongPassphrase)
+		k.Log.WarnContext(ctx, "the passphrase of keyring.passphrase_file does not open the keyring", "error", err)
+		return false
+	}
+	return true
+}
+
+// manual notes that a person opened (true) or locked (false) the keyring.
+func (k *Keys) manual(opened bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.refused = !opened
+}
+
+// choose returns the index of the identity that signs for From addresses when nothing else is said; -1 is none. It is the
+// one chosen for the address; else the default, when its certificate names the address; else the newest whose certificate
+// does; else the default. None of them has to be trusted here, but all have to be valid.
+func choose(list []keyring.Info, preferences map[mailaddr.Address]keyring.Preferences, from []mailaddr.Address, now time.Time) int {
+	find := func(fingerprint [sha256.Size]byte, from []mailaddr.Address) int {
+		return slices.IndexFunc(list, func(info keyring.Info) bool {
+			return info.Fingerprint == fingerprint && fingerprint != [sha256.Size]byte{} && signsFor(&info, from, now)
+		})
+	}
+	standard := preferences[""].Identity
+	if len(from) > 0 {
+		if i := find(preferences[from[0]].Identity, nil); i >= 0 {
+			return i
+		}
+		if i := find(standard, from); i >= 0 {
+			return i
+		}
+		if i := newest(list, from, now); i >= 0 {
+			return i
+		}
+	}
+	return find(standard, nil)
+}
+
+// newest returns the index of the newest identity whose certificate names one of the addresses; -1 is none.
+func newest(list []keyring.Info, from []mailaddr.Address, now time.Time) int {
+	best := -1
+	for i := range list {
+		if signsFor(&list[i], from, now) && (best < 0 || list[i].Certificate.NotBefore.After(list[best].Certificate.NotBefore)) {
+			best = i
+		}
+	}
+	return best
+}
+
+// signsFor reports that an identity may sign for one of the addresses now; for anything when there are none. Whether
+// others trust it is for them to say.
+func signsFor(info *keyring.Info, from []mailaddr.Address, now time.Time) bool {
+	switch info.Certificate.PublicKey.(type) {
+	case *rsa.PublicKey, *ecdsa.PublicKey, ed25519.PublicKey:
+	default:
+		return false
+	}
+	var policy trust.Policy
+	question := trust.Question{Addresses: from, Now: now}
+	if len(from) == 0 {
+		question.Addresses = trust.CertificateAddresses(info.Certificate)
+	}
+	for _, f := range policy.ForSigning(info.Certificate, question) {
+		if f.State != trust.Untrusted && (f.State != trust.WrongAddress || len(from) > 0) {
+			return false
+		}
+	}
+	return true
+}
+
+// expirySoon is how long before the end of a certificate its owner is told.
+const expirySoon = 30 * 24 * time.Hour
+
+// expiryWarnings says which own certificates end soon, or have ended, without a later one for the same address.
+func expiryWarnings(list []keyring.Info, now time.Time) []string {
+	last := map[mailaddr.Address]time.Time{}
+	for _, info := range list {
+		for _, a := range trust.CertificateAddresses(info.Certificate) {
+			if info.Certificate.NotAfter.After(last[a]) {
+				last[a] = info.Certificate.NotAfter
+			}
+		}
+	}
+	var warnings []string
+	addresses := make([]mailaddr.Address, 0, len(last))
+	for a := range last {
+		addresses = append(addresses, a)
+	}
+	slices.Sort(addresses)
+	for _, a := range addresses {
+		left := last[a].Sub(now)
+		switch days := int(left.Hours() / 24); {
+		case left <= 0:
+			warnings = append(warnings, fmt.Sprintf("your certificate for %s expired on %s: get a new one (galsyncd identity request); the old one still opens old mail",
+				a, last[a].Format(time.DateOnly)))
+		case left < expirySoon:
+			warnings = append(warnings, fmt.Sprintf("your certificate for %s expires in %d days: get a new one (galsyncd identity request)", a, days))
+		}
+	}
+	return warnings
+}
