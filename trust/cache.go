@@ -3,6 +3,7 @@ package trust
 import (
 	"crypto/sha256"
 	"crypto/x509"
+	"encoding/binary"
 	"sync"
 	"time"
 )
@@ -11,21 +12,24 @@ import (
 // that a directory of thirty thousand people fits.
 const generationSize = 16384
 
-// chainCache remembers certificates for which a chain was verified, and how long that chain lasts. Only success is kept:
-// what failed may succeed as soon as an authority's validity begins, and failing is cheap. Whatever the cache affirms,
-// verification would affirm at that time too.
+// chainCache remembers certificates for which a chain was verified, how long that chain lasts, and what is known about its
+// revocation. Only success is kept: what failed may succeed as soon as an authority's validity begins, and failing is
+// cheap. Whatever the cache affirms, verification would affirm at that time too.
 //
 // It keeps two generations: when the younger one is full, the older one is forgotten. What is in use moves to the younger.
 type chainCache struct {
 	mu           sync.Mutex
-	young, older map[chainID]window
+	young, older map[chainID]standing
 }
 
-// chainID stands for a certificate and everything that was at hand to build its chain.
+// chainID stands for a certificate, everything that was at hand to build its chain, and the revocation data.
 type chainID [sha256.Size]byte
 
-func chainKey(cert *x509.Certificate, intermediates []*x509.Certificate) chainID {
+func (p *Policy) chainKey(cert *x509.Certificate, intermediates []*x509.Certificate) chainID {
 	h := sha256.New()
+	if p.Revocations != nil {
+		h.Write(binary.BigEndian.AppendUint64(nil, p.Revocations.Generation()))
+	}
 	for _, c := range append([]*x509.Certificate{cert}, intermediates...) {
 		sum := sha256.Sum256(c.Raw)
 		h.Write(sum[:])
@@ -33,28 +37,28 @@ func chainKey(cert *x509.Certificate, intermediates []*x509.Certificate) chainID
 	return chainID(h.Sum(nil))
 }
 
-// holds reports whether a chain is known that is valid at t.
-func (c *chainCache) holds(id chainID, t time.Time) bool {
+// get returns what is known and holds at now; at is now moved into the validity of the certificate.
+func (c *chainCache) get(id chainID, at, now time.Time) (standing, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	w, ok := c.young[id]
+	s, ok := c.young[id]
 	if !ok {
-		if w, ok = c.older[id]; ok {
-			c.put(id, w)
+		if s, ok = c.older[id]; ok {
+			c.put(id, s)
 		}
 	}
-	return ok && w.holds(t)
+	return s, ok && s.holds(at, now)
 }
 
-func (c *chainCache) add(id chainID, w window) {
+func (c *chainCache) add(id chainID, s standing) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.put(id, w)
+	c.put(id, s)
 }
 
-func (c *chainCache) put(id chainID, w window) {
+func (c *chainCache) put(id chainID, s standing) {
 	if c.young == nil || len(c.young) >= generationSize {
-		c.older, c.young = c.young, make(map[chainID]window)
+		c.older, c.young = c.young, make(map[chainID]standing)
 	}
-	c.young[id] = w
+	c.young[id] = s
 }

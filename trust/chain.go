@@ -30,28 +30,21 @@ func checkCritical(cert *x509.Certificate) []Finding {
 	return nil
 }
 
-// checkChain looks for a chain from cert to an anchor.
-func (p *Policy) checkChain(cert *x509.Certificate, intermediates []*x509.Certificate, now time.Time) []Finding {
-	if p.Anchors == nil || p.AnchorCount == 0 {
+// checkChain looks for a chain from cert to an anchor in which nothing was revoked.
+func (p *Policy) checkChain(cert *x509.Certificate, q Question) []Finding {
+	s, err := p.standing(cert, q)
+	switch {
+	case errors.Is(err, errNoAnchors):
 		return []Finding{{
 			State:  Untrusted,
 			Reason: fmt.Sprintf("issued by %s, and no trusted anchors are configured", name(cert.RawIssuer, cert.Issuer.String())),
 			Hint:   "name the certificates of the roots that are to be trusted in trust.anchors",
 		}}
-	}
-	at := clamp(now, cert)
-	intermediates = usable(intermediates)
-	key := chainKey(cert, intermediates)
-	if p.chains.holds(key, at) {
-		return nil
-	}
-	chain, err := p.chain(cert, intermediates, at)
-	if err != nil {
-		reason, hint := p.explainChain(cert, intermediates, at, err)
+	case err != nil:
+		reason, hint := p.explainChain(cert, usable(q.Intermediates), clamp(q.Now, cert), err)
 		return []Finding{{State: Untrusted, Reason: reason, Hint: hint}}
 	}
-	p.chains.add(key, validity(chain))
-	return nil
+	return p.revocationFindings(s.revocation)
 }
 
 // clamp moves now into the certificate's validity, so that an expired certificate is reported as expired and not also as
@@ -84,10 +77,11 @@ func usable(intermediates []*x509.Certificate) []*x509.Certificate {
 // errConstraint reports a name that an authority in the chain may not vouch for.
 var errConstraint = errors.New("an authority in its chain may not issue certificates for this address")
 
-// chain returns the verified chain whose validity lasts longest. crypto/x509 checks signatures (SHA-1 and older are
-// refused), validity, basic constraints, path length, key usage of the authorities, extended key usage along the chain and
-// name constraints. What concerns the leaf alone is checked elsewhere and taken out here, so that one fault is one finding.
-func (p *Policy) chain(cert *x509.Certificate, intermediates []*x509.Certificate, at time.Time) ([]*x509.Certificate, error) {
+// permittedChains returns the verified chains, at least one without an error. crypto/x509 checks signatures (SHA-1 and
+// older are refused), validity, basic constraints, path length, key usage of the authorities, extended key usage along the
+// chain and name constraints. What concerns the leaf alone is checked elsewhere and taken out here, so that one fault is
+// one finding.
+func (p *Policy) permittedChains(cert *x509.Certificate, intermediates []*x509.Certificate, at time.Time) ([][]*x509.Certificate, error) {
 	leaf := *cert
 	leaf.ExtKeyUsage, leaf.UnknownExtKeyUsage, leaf.UnhandledCriticalExtensions = nil, nil, nil
 	pool := x509.NewCertPool()
@@ -108,26 +102,32 @@ func (p *Policy) chain(cert *x509.Certificate, intermediates []*x509.Certificate
 	if len(chains) == 0 {
 		return nil, errConstraint
 	}
-	return slices.MaxFunc(chains, func(a, b []*x509.Certificate) int {
-		return validity(a).to.Compare(validity(b).to)
-	}), nil
+	return chains, nil
 }
 
-// window is a span of time, ends included.
+// window is a span of time, ends included; a zero end is none.
 type window struct{ from, to time.Time }
 
-func (w window) holds(t time.Time) bool { return !t.Before(w.from) && !t.After(w.to) }
+func (w window) holds(t time.Time) bool {
+	return !t.Before(w.from) && (w.to.IsZero() || !t.After(w.to))
+}
+
+// and returns the time in which both hold.
+func (w window) and(v window) window {
+	if v.from.After(w.from) {
+		w.from = v.from
+	}
+	if w.to.IsZero() || !v.to.IsZero() && v.to.Before(w.to) {
+		w.to = v.to
+	}
+	return w
+}
 
 // validity is when all certificates of a chain are valid.
 func validity(chain []*x509.Certificate) window {
-	w := window{chain[0].NotBefore, chain[0].NotAfter}
-	for _, c := range chain[1:] {
-		if c.NotBefore.After(w.from) {
-			w.from = c.NotBefore
-		}
-		if c.NotAfter.Before(w.to) {
-			w.to = c.NotAfter
-		}
+	var w window
+	for _, c := range chain {
+		w = w.and(window{c.NotBefore, c.NotAfter})
 	}
 	return w
 }
@@ -179,8 +179,8 @@ func (p *Policy) explainChain(cert *x509.Certificate, intermediates []*x509.Cert
 		return reason, ""
 	}
 	// When it was issued the chain must have held. If it did, an authority has gone out of validity since.
-	if then, err := p.chain(cert, intermediates, cert.NotBefore); err == nil {
-		for _, ca := range then[1:] {
+	if then, err := p.verify(cert, intermediates, cert.NotBefore); err == nil {
+		for _, ca := range then[0][1:] {
 			if at.After(ca.NotAfter) {
 				return fmt.Sprintf("issued by %s, but the authority %s expired on %s", issuer, name(ca.RawSubject, ca.Subject.String()), day(ca.NotAfter)), ""
 			}

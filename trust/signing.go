@@ -8,7 +8,7 @@ import (
 )
 
 // ForSigning returns every obstacle to believing that a signature made with cert's key is the person's, in the order
-// validity, usage, key, address, chain. An empty result means that there is none. Whether the signature verifies is not
+// validity, usage, key, address, chain, revocation. An empty result means that there is none. Whether the signature verifies is not
 // asked here, and q.Now is the time that decides: a signing time is only what the signer claims.
 //
 // A signature by a certificate that is in the address book needs its chain all the same unless the policy accepts the
@@ -20,9 +20,9 @@ func (p *Policy) ForSigning(cert *x509.Certificate, q Question) []Finding {
 	findings = append(findings, checkAddress(cert, q.Addresses)...)
 	findings = append(findings, checkCritical(cert)...)
 	if q.Vouched || p.AcceptDirectory && q.FromDirectory {
-		return findings
+		return append(findings, p.checkAccepted(cert, q)...)
 	}
-	return append(findings, p.checkChain(cert, q.Intermediates, q.Now)...)
+	return append(findings, p.checkChain(cert, q)...)
 }
 
 // signingObstacle checks the key usage extension, which must be absent or hold digitalSignature or nonRepudiation (RFC

@@ -4,7 +4,7 @@
 // It follows RFC 8550 (S/MIME certificate handling) and RFC 5280. It promises to name every obstacle that it finds, not
 // only the first, in a fixed order and in words a person understands; to look at nothing but its arguments (no network,
 // no files, no clock of its own); and to do a bounded amount of work for any certificate that crypto/x509 parses.
-// Revocation is not decided here.
+// Whether a certificate was revoked is the answer of somebody else (Revocations); what follows from it is decided here.
 package trust
 
 import (
@@ -48,6 +48,11 @@ type Policy struct {
 	// AcceptDirectory takes the address book's word in place of a chain: certificates asked about with FromDirectory
 	// need none. Everything else is still checked.
 	AcceptDirectory bool
+	// Revocations knows which certificates were revoked; nil checks no revocation. A revoked certificate, or one with a
+	// revoked authority in its chain, is never usable.
+	Revocations Revocations
+	// RevocationRequired forbids certificates of which it is not known whether they were revoked.
+	RevocationRequired bool
 
 	chains chainCache
 }
@@ -75,10 +80,12 @@ type Finding struct {
 	Reason string
 	// Hint says what somebody can do about it; empty when there is nothing better than a new certificate.
 	Hint string
+	// Since is when the certificate was revoked; zero with other states.
+	Since time.Time
 }
 
-// ForEncryption returns every obstacle to encrypting to cert, in the order validity, usage, key, address, chain. An empty
-// result means that cert may be used.
+// ForEncryption returns every obstacle to encrypting to cert, in the order validity, usage, key, address, chain, revocation.
+// An empty result means that cert may be used.
 func (p *Policy) ForEncryption(cert *x509.Certificate, q Question) []Finding {
 	findings := checkValidity(cert, q.Now)
 	findings = append(findings, checkUsage(cert, keyUsageObstacle(cert))...)
@@ -86,7 +93,7 @@ func (p *Policy) ForEncryption(cert *x509.Certificate, q Question) []Finding {
 	findings = append(findings, checkAddress(cert, q.Addresses)...)
 	findings = append(findings, checkCritical(cert)...)
 	if q.Vouched || p.AcceptDirectory && q.FromDirectory {
-		return findings
+		return append(findings, p.checkAccepted(cert, q)...)
 	}
-	return append(findings, p.checkChain(cert, q.Intermediates, q.Now)...)
+	return append(findings, p.checkChain(cert, q)...)
 }

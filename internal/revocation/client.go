@@ -1,0 +1,283 @@
+package revocation
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Bounds of one request.
+const (
+	requestTime  = 60 * time.Second
+	dialTime     = 10 * time.Second
+	maxRedirects = 3
+	maxAnswer    = 128 << 10 // of an OCSP answer, in bytes
+)
+
+// Client asks the servers of authorities.
+type Client struct {
+	http    *http.Client
+	maxSize int64
+	agent   string
+}
+
+// NewClient makes a client that reads CRLs of at most maxSize bytes, DefaultMaxSize when 0. It asks over http, because what
+// it fetches is signed, and https; never through a proxy; and no address inside of a network unless allow names it: host
+// names, IP addresses and networks ("10.1.0.0/16"). The address is checked when the connection is made, after the name was
+// resolved, so that no name leads around it; redirects are followed three times, under the same rules.
+func NewClient(allow []string, maxSize int64, agent string) (*Client, error) {
+	d, err := parseDestinations(allow)
+	if err != nil {
+		return nil, err
+	}
+	transport := &http.Transport{
+		DialContext: d.dial, TLSHandshakeTimeout: dialTime, ResponseHeaderTimeout: requestTime, MaxResponseHeaderBytes: 64 << 10,
+		DisableCompression: true, DisableKeepAlives: true,
+	}
+	redirects := func(next *http.Request, via []*http.Request) error {
+		if len(via) > maxRedirects {
+			return fmt.Errorf("more than %d redirects", maxRedirects)
+		}
+		if webAddress(next.URL.String()) == "" {
+			return errors.New("redirected to what is neither http nor https")
+		}
+		return nil
+	}
+	return &Client{http: &http.Client{Transport: transport, CheckRedirect: redirects, Timeout: requestTime}, maxSize: cmp.Or(maxSize, DefaultMaxSize), agent: agent}, nil
+}
+
+// destinations are inside addresses that may be asked all the same.
+type destinations struct {
+	hosts    []string // lower case
+	networks []netip.Prefix
+}
+
+func parseDestinations(allow []string) (destinations, error) {
+	var d destinations
+	for _, text := range allow {
+		if a, err := netip.ParseAddr(text); err == nil {
+			a = a.Unmap()
+			d.networks = append(d.networks, netip.PrefixFrom(a, a.BitLen()))
+		} else if p, err := netip.ParsePrefix(text); err == nil {
+			d.networks = append(d.networks, p.Masked())
+		} else if text == "" || strings.ContainsAny(text, "/:@ \t") {
+			return d, fmt.Errorf("%q is not a host name, an address or a network", text)
+		} else {
+			d.hosts = append(d.hosts, strings.ToLower(strings.TrimSuffix(text, ".")))
+		}
+	}
+	return d, nil
+}
+
+// dial connects like net.Dialer, but checks every resolved address first.
+func (d destinations) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, err
+	}
+	dialer := net.Dialer{Timeout: dialTime}
+	if !slices.Contains(d.hosts, strings.ToLower(strings.TrimSuffix(host, "."))) {
+		dialer.Control = func(_, resolved string, _ syscall.RawConn) error { return d.check(host, resolved) }
+	}
+	return dialer.DialContext(ctx, network, address)
+}
+
+// errInside reports an address that is not asked.
+type errInside struct {
+	host string
+	addr netip.Addr
+	kind string
+}
+
+func (e *errInside) Error() string {
+	if e.host == e.addr.String() {
+		return fmt.Sprintf("%s is %s", e.host, e.kind)
+	}
+	return fmt.Sprintf("%s is at %s, %s", e.host, e.addr, e.kind)
+}
+
+func (e *errInside) Hint() string {
+	return "if that server is the authority's, name it in trust.revocation_allow"
+}
+
+// check refuses an address inside of a network.
+func (d destinations) check(host, resolved string) error {
+	at, err := netip.ParseAddrPort(resolved)
+	if err != nil {
+		return fmt.Errorf("connect to %s: no address", host)
+	}
+	addr := at.Addr().WithZone("").Unmap()
+	kind := inside(addr)
+	if kind == "" || slices.ContainsFunc(d.networks, func(p netip.Prefix) bool { return p.Contains(addr) }) {
+		return nil
+	}
+	return &errInside{host, addr, kind}
+}
+
+// inside names the kind of an address that is not of the open Internet (RFC 6890 and its registries); empty for one that
+// is. Addresses that hold an IPv4 address are what that is.
+func inside(a netip.Addr) string {
+	switch {
+	case a.IsLoopback():
+		return "an address of this machine"
+	case a.IsUnspecified():
+		return "no address of a machine"
+	case a.IsLinkLocalUnicast():
+		return "a link-local address"
+	case a.IsMulticast():
+		return "a multicast address"
+	case a.IsPrivate():
+		return "a private address"
+	}
+	for _, r := range reserved {
+		if r.network.Contains(a) {
+			return r.kind
+		}
+	}
+	if v4, ok := embedded(a); ok {
+		return inside(v4)
+	}
+	return ""
+}
+
+// reserved are the networks that netip has no word for.
+var reserved = []struct {
+	network netip.Prefix
+	kind    string
+}{
+	{netip.MustParsePrefix("0.0.0.0/8"), "no address of a machine"},
+	{netip.MustParsePrefix("100.64.0.0/10"), "a private address of a provider"},
+	{netip.MustParsePrefix("192.0.0.0/24"), "a reserved address"},
+	{netip.MustParsePrefix("198.18.0.0/15"), "an address for measurements"},
+	{netip.MustParsePrefix("240.0.0.0/4"), "a reserved address"},
+	{netip.MustParsePrefix("64:ff9b:1::/48"), "a private address"},
+	{netip.MustParsePrefix("fec0::/10"), "a private address"},
+}
+
+// embedded returns the IPv4 address that NAT64 (RFC 6052), 6to4 (RFC 3056) and IPv4-compatible addresses lead to.
+func embedded(a netip.Addr) (netip.Addr, bool) {
+	if !a.Is6() {
+		return a, false
+	}
+	b := a.As16()
+	switch {
+	case netip.MustParsePrefix("64:ff9b::/96").Contains(a), netip.MustParsePrefix("::/96").Contains(a):
+		return netip.AddrFrom4([4]byte(b[12:])), true
+	case netip.MustParsePrefix("2002::/16").Contains(a):
+		return netip.AddrFrom4([4]byte(b[2:6])), true
+	}
+	return a, false
+}
+
+// fetched is what a server sent.
+type fetched struct {
+	body           []byte
+	unchanged      bool
+	etag, modified string
+}
+
+// list fetches a CRL, unless the server says that it is the one with these marks.
+func (c *Client) list(ctx context.Context, url, etag, modified string) (*fetched, error) {
+	header := http.Header{"Accept": {"application/pkix-crl, */*"}}
+	if etag != "" {
+		header.Set("If-None-Match", etag)
+	}
+	if modified != "" {
+		header.Set("If-Modified-Since", modified)
+	}
+	return c.do(ctx, http.MethodGet, url, nil, header, c.maxSize)
+}
+
+// ask sends an OCSP request (RFC 6960 appendix A).
+func (c *Client) ask(ctx context.Context, url string, request []byte) ([]byte, error) {
+	header := http.Header{"Content-Type": {"application/ocsp-request"}, "Accept": {"application/ocsp-response"}}
+	f, err := c.do(ctx, http.MethodPost, url, request, header, maxAnswer)
+	if err != nil {
+		return nil, err
+	}
+	return f.body, nil
+}
+
+func (c *Client) do(ctx context.Context, method, address string, body []byte, header http.Header, most int64) (*fetched, error) {
+	request, err := http.NewRequestWithContext(ctx, method, address, bytes.NewReader(body))
+	if err != nil {
+		return nil, plain(err)
+	}
+	request.Header = header
+	request.Header.Set("User-Agent", c.agent)
+	response, err := c.http.Do(request)
+	if err != nil {
+		return nil, plain(err)
+	}
+	defer response.Body.Close()
+	switch {
+	case response.StatusCode == http.StatusNotModified && len(header["If-None-Match"])+len(header["If-Modified-Since"]) > 0:
+		return &fetched{unchanged: true}, nil
+	case response.StatusCode != http.StatusOK:
+		return nil, fmt.Errorf("the server answers %d %s", response.StatusCode, http.StatusText(response.StatusCode))
+	case response.ContentLength > most:
+		return nil, &errTooLarge{most}
+	}
+	f := &fetched{etag: mark(response.Header.Get("ETag")), modified: mark(response.Header.Get("Last-Modified"))}
+	if f.body, err = io.ReadAll(io.LimitReader(response.Body, most+1)); err != nil {
+		return nil, fmt.Errorf("read the answer: %w", plain(err))
+	}
+	if int64(len(f.body)) > most {
+		return nil, &errTooLarge{most}
+	}
+	return f, nil
+}
+
+type errTooLarge struct{ most int64 }
+
+func (e *errTooLarge) Error() string {
+	return fmt.Sprintf("the answer is longer than %d bytes", e.most)
+}
+
+func (e *errTooLarge) Hint() string {
+	return "when CRLs of that authority are so large, raise trust.revocation_max_size"
+}
+
+// mark is a header field that is sent back; a long one is forgotten.
+func mark(s string) string {
+	if len(s) > 256 {
+		return ""
+	}
+	return s
+}
+
+// plain takes the request out of an error of net/http: who reads it knows the URL.
+func plain(err error) error {
+	if outer, ok := errors.AsType[*url.Error](err); ok {
+		if outer.Timeout() {
+			return fmt.Errorf("no answer within %s", requestTime)
+		}
+		err = outer.Err
+	}
+	if inside, ok := errors.AsType[*errInside](err); ok {
+		return inside
+	}
+	return err
+}
+
+// hintOf returns what an error advises.
+func hintOf(err error) string {
+	if h, ok := errors.AsType[interface {
+		error
+		Hint() string
+	}](err); ok {
+		return h.Hint()
+	}
+	return ""
+}
