@@ -49,13 +49,14 @@ var (
 	bucketGroups        = []byte("groups")        // primary address: members as JSON, with checksum; empty when not known
 	bucketContacts      = []byte("contacts")      // identifier: personal contact as JSON, with checksum
 	bucketContactIndex  = []byte("contactindex")  // see contacts.go: empty
+	bucketRevocations   = []byte("revocations")   // kept for package internal/revocation: values with checksum
 	bucketLosses        = []byte("losses")        // primary address: empty, or the record as found
 	bucketState         = []byte("state")         // key: value, kept for package directory
 )
 
-var buckets = [][]byte{bucketMeta, bucketEntries, bucketAddresses, bucketWords, bucketCertificates, bucketIntermediates, bucketGroups, bucketContacts, bucketContactIndex, bucketLosses, bucketState}
+var buckets = [][]byte{bucketMeta, bucketEntries, bucketAddresses, bucketWords, bucketCertificates, bucketIntermediates, bucketGroups, bucketContacts, bucketContactIndex, bucketRevocations, bucketLosses, bucketState}
 
-// Cache is an open cache file. It implements directory.Store. Its methods may be used concurrently; readers see a
+// Cache is an open cache file. It implements directory.Store and revocation.Store. Its methods may be used concurrently; readers see a
 // consistent snapshot while a sync writes.
 type Cache struct {
 	path   string

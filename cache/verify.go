@@ -361,7 +361,7 @@ func checkValue(bucket, value []byte) error {
 			return nil
 		}
 		fallthrough
-	case string(bucketIntermediates), string(bucketState), string(bucketContacts):
+	case string(bucketIntermediates), string(bucketState), string(bucketContacts), string(bucketRevocations):
 		_, err := unseal(value)
 		return err
 	}

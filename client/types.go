@@ -29,8 +29,44 @@ type Status struct {
 	Warnings []string `json:"warnings"`
 	// FIPS is "off", "on" or "only": the FIPS 140-3 mode of the daemon.
 	FIPS string `json:"fips,omitempty"`
+	// Revocation is nil when revocation is not checked.
+	Revocation *RevocationStatus `json:"revocation,omitempty"`
 	// Keyring is nil in the system role.
 	Keyring *KeyringStatus `json:"keyring,omitempty"`
+}
+
+// RevocationStatus is how the revocation data is. Lists are CRLs, answers those of OCSP responders.
+type RevocationStatus struct {
+	// Mode is "crl" or "ocsp".
+	Mode string `json:"mode"`
+	// Required reports that certificates of unknown revocation are refused.
+	Required bool `json:"required"`
+	// Lists and Answers count what is asked for, CurrentLists and CurrentAnswers what of it holds now.
+	Lists          int `json:"lists"`
+	CurrentLists   int `json:"currentLists"`
+	Answers        int `json:"answers"`
+	CurrentAnswers int `json:"currentAnswers"`
+	// Revoked counts the certificates on all lists.
+	Revoked int `json:"revoked"`
+	// Oldest is when the oldest data that holds was made, NextEnd when the first of it ends; absent when none holds.
+	Oldest  time.Time `json:"oldest,omitzero"`
+	NextEnd time.Time `json:"nextEnd,omitzero"`
+	// Failing counts what could not be fetched when it was last tried; Failures are at most 20 of these.
+	Failing  int                 `json:"failing"`
+	Failures []RevocationFailure `json:"failures"`
+	// LeftOut counts what there was no room to ask about.
+	LeftOut int `json:"leftOut,omitempty"`
+}
+
+// RevocationFailure is a list or an answer that could not be fetched.
+type RevocationFailure struct {
+	URL    string    `json:"url"`
+	Issuer string    `json:"issuer"`
+	Error  string    `json:"error"`
+	Hint   string    `json:"hint,omitempty"`
+	Tried  time.Time `json:"tried"`
+	// Holds reports that older data still holds.
+	Holds bool `json:"holds,omitempty"`
 }
 
 // Source is where directory data comes from, and how that went.
@@ -197,7 +233,9 @@ type Answer struct {
 	Reasons  []string `json:"reasons"`
 	Hints    []string `json:"hints,omitempty"`
 	Warnings []string `json:"warnings,omitempty"`
-	Name     string   `json:"name,omitempty"`
+	// Revocation is of the chosen certificate; nil when revocation is not checked.
+	Revocation *Revocation `json:"revocation,omitempty"`
+	Name       string      `json:"name,omitempty"`
 	// Seen is when the server last confirmed the entry.
 	Seen time.Time `json:"seen,omitzero"`
 	// Explain lists every candidate, best first; only when asked for.
@@ -215,7 +253,20 @@ type Candidate struct {
 	State       string       `json:"state"`
 	Reasons     []string     `json:"reasons"`
 	Hints       []string     `json:"hints,omitempty"`
-	Chosen      bool         `json:"chosen,omitempty"`
+	// Revocation is nil when revocation is not checked.
+	Revocation *Revocation `json:"revocation,omitempty"`
+	Chosen     bool        `json:"chosen,omitempty"`
+}
+
+// Revocation is what is known about the revocation of a certificate and of the authorities above it.
+type Revocation struct {
+	// Status is "good", "revoked" or "unknown".
+	Status string `json:"status"`
+	// Reason says why it is not good; empty when it is.
+	Reason string `json:"reason,omitempty"`
+	// Since is when it was revoked, Until how long "good" holds.
+	Since time.Time `json:"since,omitzero"`
+	Until time.Time `json:"until,omitzero"`
 }
 
 // Certificate says which certificate is meant.

@@ -18,6 +18,8 @@ import (
 // Judge decides about a signer's certificate; *trust.Policy is one.
 type Judge interface {
 	ForSigning(cert *x509.Certificate, q trust.Question) []trust.Finding
+	// Revocation says what is known about the revocation of cert; what forbids something is among the findings already.
+	Revocation(cert *x509.Certificate, q trust.Question) trust.Revocation
 }
 
 // VerifyOptions say whom to trust. The zero value trusts nobody, but still tells changed mails from unchanged ones.
@@ -110,8 +112,12 @@ func (j *judging) signature(s *cms.Signer, certs []*x509.Certificate) Signature 
 	if result.Verdict == Valid {
 		result.Reasons = []string{fmt.Sprintf("signed by %s, whose certificate names %s", cert.Subject, j.from)}
 	}
+	result.Reasons = append(result.Reasons, afterwards(findings, s.SigningTime)...)
 	result.Warnings = j.timeWarnings(s.SigningTime, cert)
 	result.fromFuture = s.SigningTime.After(j.now.Add(clockSkew))
+	if text := j.opts.policy().Revocation(cert, j.question(certs)).Warning(); text != "" && result.Verdict != Invalid {
+		result.Warnings = append(result.Warnings, text)
+	}
 	result.Capabilities = s.Capabilities
 	for _, c := range certs {
 		if s.Preferred != nil && slices.Equal(c.Raw, s.Preferred) {
@@ -126,10 +132,7 @@ func (j *judging) signature(s *cms.Signer, certs []*x509.Certificate) Signature 
 func (j *judging) best(candidates, certs []*x509.Certificate) (*x509.Certificate, []trust.Finding) {
 	var best *x509.Certificate
 	var why []trust.Finding
-	q := trust.Question{Now: j.now, Intermediates: slices.Concat(certs, j.opts.Certificates)}
-	if j.from.address != "" {
-		q.Addresses = []mailaddr.Address{j.from.address}
-	}
+	q := j.question(certs)
 	for _, c := range candidates {
 		findings := j.opts.policy().ForSigning(c, q)
 		if best == nil || better(verdictOf(findings), verdictOf(why)) {
@@ -137,6 +140,32 @@ func (j *judging) best(candidates, certs []*x509.Certificate) (*x509.Certificate
 		}
 	}
 	return best, why
+}
+
+// question is what is asked about every certificate.
+func (j *judging) question(certs []*x509.Certificate) trust.Question {
+	q := trust.Question{Now: j.now, Intermediates: slices.Concat(certs, j.opts.Certificates)}
+	if j.from.address != "" {
+		q.Addresses = []mailaddr.Address{j.from.address}
+	}
+	return q
+}
+
+// afterwards says how a revocation lies to the time of signing: a mail signed before it may be genuine, but nobody can
+// prove when that was.
+func afterwards(findings []trust.Finding, claimed time.Time) []string {
+	for _, f := range findings {
+		switch {
+		case f.State != trust.Revoked:
+		case claimed.IsZero():
+			return []string{"the mail does not say when it was signed"}
+		case claimed.Before(f.Since):
+			return []string{fmt.Sprintf("the claimed time of signing, %s, is before the revocation, but that time is only what the signer says", claimed.UTC().Format(time.DateTime))}
+		default:
+			return []string{fmt.Sprintf("even the claimed time of signing, %s, is after the revocation", claimed.UTC().Format(time.DateTime))}
+		}
+	}
+	return nil
 }
 
 func (j *judging) reasons(findings []trust.Finding) []string {

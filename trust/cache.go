@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// generationSize is how many verified chains one generation remembers, about 100 bytes each; two generations are kept, so
+// generationSize is how many verified chains one generation remembers, about 300 bytes each; two generations are kept, so
 // that a directory of thirty thousand people fits.
 const generationSize = 16384
 

@@ -84,6 +84,14 @@ func (r Revocation) sentence() string {
 	return "not known to be free of revocation: " + r.Reason
 }
 
+// Text says in words what is known; empty when it is good or nobody asks.
+func (r Revocation) Text() string {
+	if r.Status == StatusGood || r.Status == "" {
+		return ""
+	}
+	return r.sentence()
+}
+
 func parenthesis(text string) string {
 	if text == "" {
 		return ""

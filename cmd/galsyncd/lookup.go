@@ -85,6 +85,22 @@ func printCandidate(w io.Writer, n int, c client.Candidate) {
 	}
 	fmt.Fprintf(w, "  %d. %s: %s (%s %s)\n", n, mark, what, c.Source, c.Property)
 	lines(w, "     ", c.Reasons)
+	if text := revocationText(c.Revocation); text != "" {
+		fmt.Fprintf(w, "     %s\n", text)
+	}
+}
+
+// revocationText says what is known about a revocation, but for those that are among the reasons.
+func revocationText(r *client.Revocation) string {
+	switch {
+	case r == nil || r.Status == "revoked":
+		return ""
+	case r.Status == "good" && r.Until.IsZero():
+		return "revocation: not revoked"
+	case r.Status == "good":
+		return "revocation: not revoked, known until " + clock(r.Until)
+	}
+	return "revocation: " + r.Reason
 }
 
 func lines(w io.Writer, prefix string, list []string) {

@@ -69,6 +69,10 @@ func (a *app) runServe(ctx context.Context, user bool) error {
 		return err
 	}
 	defer copy.Close()
+	revoked, err := newRevocation(cfg, policy, copy, log)
+	if err != nil {
+		return err
+	}
 	source, err := newSource(cfg, log)
 	if err != nil {
 		return err
@@ -101,6 +105,13 @@ func (a *app) runServe(ctx context.Context, user bool) error {
 		status.Protocol, status.URL, status.Upstream = "upstream", up, upstream.Client
 	}
 	runs.After = func(directory.Report) { status.Recount(ctx) }
+	if revoked != nil {
+		status.Revocations = &rooms.Revocations{Service: revoked, Cache: copy, Book: book, Mode: cfg.Trust.Revocation, Required: cfg.Trust.RevocationRequired, Log: log}
+		runs.After = func(directory.Report) {
+			status.Revocations.Refresh(ctx)
+			status.Recount(ctx)
+		}
+	}
 	if runs.Loop, err = newLoop(cfg, runs, own, source != nil); err != nil {
 		return err
 	}
@@ -151,6 +162,9 @@ func (a *app) runServe(ctx context.Context, user bool) error {
 	var background sync.WaitGroup
 	background.Go(func() { stopped <- server.Serve(listener) })
 	background.Go(func() { runs.Loop.Serve(ctx) })
+	if revoked != nil {
+		background.Go(func() { revoked.Serve(ctx) })
+	}
 	log.Info("serving", "role", cfg.Role, "socket", cfg.Socket.Path, "version", version)
 	daemon.SdNotify(false, daemon.SdNotifyReady)
 

@@ -84,6 +84,15 @@ func printStatus(w io.Writer, s *client.Status) {
 	if c := s.Contacts; c != nil {
 		line("contacts", "%s", contactsText(*c))
 	}
+	if r := s.Revocation; r != nil {
+		line("revocation", "%s", revocationSummary(r))
+		for _, f := range r.Failures {
+			line("not fetched", "%s (%s): %s", f.URL, clock(f.Tried), f.Error)
+			if f.Hint != "" {
+				line("hint", "%s", f.Hint)
+			}
+		}
+	}
 	if k := s.Keyring; k != nil {
 		requests := ""
 		if k.Requests > 0 {
@@ -110,6 +119,21 @@ func contactsText(c client.Contacts) string {
 	}
 	if !c.LastSuccess.IsZero() {
 		text += fmt.Sprintf(", last complete %s (%s ago)", clock(c.LastSuccess), age(time.Since(c.LastSuccess)))
+	}
+	return text
+}
+
+// revocationSummary says in one line how the revocation data is.
+func revocationSummary(r *client.RevocationStatus) string {
+	text := fmt.Sprintf("%s, %d of %d lists current with %d revoked certificates", r.Mode, r.CurrentLists, r.Lists, r.Revoked)
+	if r.Answers > 0 {
+		text += fmt.Sprintf(", %d of %d answers current", r.CurrentAnswers, r.Answers)
+	}
+	if !r.Oldest.IsZero() {
+		text += fmt.Sprintf(", the oldest of %s, the first ends %s", clock(r.Oldest), clock(r.NextEnd))
+	}
+	if r.Required {
+		text += "; unknown ones are refused"
 	}
 	return text
 }

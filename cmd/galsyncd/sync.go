@@ -13,11 +13,14 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/galsyncd/galsyncd/cache"
 	"github.com/galsyncd/galsyncd/client"
 	"github.com/galsyncd/galsyncd/directory"
 	"github.com/galsyncd/galsyncd/ews"
+	"github.com/galsyncd/galsyncd/internal/config"
 	rooms "github.com/galsyncd/galsyncd/internal/daemon"
 	"github.com/galsyncd/galsyncd/internal/httpauth"
+	"github.com/galsyncd/galsyncd/internal/recipients"
 )
 
 func (a *app) sync() *cobra.Command {
@@ -155,6 +158,11 @@ func (a *app) syncOnce(ctx context.Context, user, full bool) error {
 	started := time.Now()
 	report, err := s.Run(ctx, full)
 	show.end()
+	if ctx.Err() == nil {
+		if err := a.refreshRevocation(ctx, cfg, copy); err != nil {
+			return err
+		}
+	}
 	r := clientReport(report, started)
 	if err == nil {
 		return a.concludeSync(r)
@@ -171,6 +179,23 @@ func (a *app) syncOnce(ctx context.Context, user, full bool) error {
 		return err
 	}
 	return &exitError{status: status, err: errors.New(r.Error), hint: r.Hint}
+}
+
+// refreshRevocation fetches the revocation data of all that the cache holds.
+func (a *app) refreshRevocation(ctx context.Context, cfg *config.Config, copy *cache.Cache) error {
+	policy, err := newPolicy(cfg)
+	if err != nil {
+		return err
+	}
+	log := a.logger(slog.LevelError)
+	revoked, err := newRevocation(cfg, policy, copy, log)
+	if err != nil || revoked == nil {
+		return err
+	}
+	own := rooms.Directory{Cache: copy}
+	book := &recipients.Book{Directory: own, Policy: policy, RefuseAfter: cfg.Cache.RefuseAfter}
+	(&rooms.Revocations{Service: revoked, Cache: copy, Book: book, Log: log}).Refresh(ctx)
+	return nil
 }
 
 // failureCodes are the codes of reports of failed runs.

@@ -13,6 +13,7 @@ import (
 	"github.com/galsyncd/galsyncd/directory"
 	"github.com/galsyncd/galsyncd/ews"
 	"github.com/galsyncd/galsyncd/internal/config"
+	"github.com/galsyncd/galsyncd/internal/revocation"
 	"github.com/galsyncd/galsyncd/trust"
 )
 
@@ -113,4 +114,18 @@ func newPolicy(cfg *config.Config) (*trust.Policy, error) {
 		return nil, &exitError{status: exitConfig, err: err}
 	}
 	return &trust.Policy{Anchors: anchors, AnchorCount: n, AcceptDirectory: cfg.Trust.GAL == "accept"}, nil
+}
+
+// newRevocation makes what knows about revocations and ties it to the policy; nil when it is switched off.
+func newRevocation(cfg *config.Config, policy *trust.Policy, store revocation.Store, log *slog.Logger) (*revocation.Service, error) {
+	if cfg.Trust.Revocation == "off" {
+		return nil, nil
+	}
+	c, err := revocation.NewClient(cfg.Trust.RevocationAllow, cfg.Trust.RevocationMaxSize, "galsyncd")
+	if err != nil {
+		return nil, &exitError{status: exitConfig, err: cfg.Problem("trust.revocation_allow", "%v", err)}
+	}
+	s := &revocation.Service{Store: store, OCSP: cfg.Trust.Revocation == "ocsp", Client: c, Log: log}
+	policy.Revocations, policy.RevocationRequired = s, cfg.Trust.RevocationRequired
+	return s, nil
 }

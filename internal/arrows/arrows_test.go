@@ -13,7 +13,7 @@ const module = "github.com/galsyncd/galsyncd/"
 // allowed says which of our packages each package may import. Packages under cmd may import everything; nothing may
 // import them.
 var allowed = map[string][]string{
-	"cache":                 {"directory", "internal/mailaddr"},
+	"cache":                 {"directory", "internal/mailaddr", "internal/revocation"},
 	"client":                {},
 	"cms":                   {},
 	"directory":             {"cms", "trust", "internal/mailaddr"},
@@ -25,7 +25,7 @@ var allowed = map[string][]string{
 	"internal/certfile":     {"cms"},
 	"internal/config":       {"internal/mailaddr"},
 	"internal/daemon": {"cache", "client", "cms", "directory", "ews", "schedule", "smime", "trust", "internal/httpauth", "internal/keyring",
-		"internal/mailaddr", "internal/recipients", "internal/service"},
+		"internal/mailaddr", "internal/recipients", "internal/revocation", "internal/service"},
 	"internal/exchangesim": {"internal/testca", "internal/mailaddr", "internal/wbxml"},
 	"internal/httpauth":    {},
 	"internal/horde":       {},
@@ -33,6 +33,7 @@ var allowed = map[string][]string{
 	"internal/keyring":     {"cms", "internal/mailaddr"},
 	"internal/mailaddr":    {},
 	"internal/recipients":  {"directory", "trust", "internal/mailaddr"},
+	"internal/revocation":  {"trust"},
 	"internal/service":     {"internal/recipients", "directory", "smime", "trust", "internal/keyring", "internal/mailaddr"},
 	"internal/testca":      {},
 	"internal/wbxml":       {},

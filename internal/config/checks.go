@@ -161,3 +161,23 @@ func urlIsLoopback(raw string) bool {
 	u, err := url.Parse(raw)
 	return err == nil && isLoopback(u.Hostname())
 }
+
+func checkRevocationRequired(c *Config) string {
+	return unless(!c.Trust.RevocationRequired || c.Trust.Revocation != "off", `is true, but trust.revocation is "off": nobody could be encrypted to`)
+}
+
+// checkRevocationAllow accepts host names, IP addresses and networks.
+func checkRevocationAllow(c *Config) string {
+	const most = 256
+	if len(c.Trust.RevocationAllow) > most {
+		return fmt.Sprintf("has more than %d entries", most)
+	}
+	for _, text := range c.Trust.RevocationAllow {
+		_, addrErr := netip.ParseAddr(text)
+		_, networkErr := netip.ParsePrefix(text)
+		if addrErr != nil && networkErr != nil && (text == "" || strings.ContainsAny(text, "/:@* \t")) {
+			return fmt.Sprintf("has %q, which is not a host name, an address or a network", text)
+		}
+	}
+	return ""
+}

@@ -173,10 +173,14 @@ type Trust struct {
 	Anchors []string
 	// GAL is "chain" or "accept".
 	GAL string
-	// Revocation is "off" in this version.
+	// Revocation is "off", "crl" or "ocsp".
 	Revocation string
-	// RevocationRequired is false in this version.
+	// RevocationRequired refuses certificates of unknown revocation; false when Revocation is "off".
 	RevocationRequired bool
+	// RevocationAllow are host names, IP addresses and networks of servers that may be asked although they are inside.
+	RevocationAllow []string
+	// RevocationMaxSize is the largest CRL that is read, in bytes.
+	RevocationMaxSize int64
 }
 
 // Encryption is the [encryption] section.

@@ -274,12 +274,25 @@ func trustKeys() []definition {
 		{key: "trust.gal", kind: "string", standard: `"chain"`, values: []string{"chain", "accept"},
 			doc:    `Whether a certificate of the directory needs a trusted chain ("chain") or the word of the directory is enough ("accept").`,
 			target: func(c *Config) any { return &c.Trust.GAL }},
-		{key: "trust.revocation", kind: "string", standard: `"off"`, values: []string{"off"}, later: []string{"crl", "ocsp"},
-			doc:    "How revocation is checked.",
+		{key: "trust.revocation", kind: "string", standard: `"crl"`, values: []string{"off", "crl", "ocsp"},
+			doc: `How it is found out whether certificates were revoked: "crl" fetches the lists of their authorities after each sync and ` +
+				`whenever they are due, "ocsp" asks the OCSP responders first, for each certificate, and falls back on the lists, "off" ` +
+				"asks nobody. Answers come from what was fetched, also offline, as long as it says that it holds.",
 			target: func(c *Config) any { return &c.Trust.Revocation }},
-		{key: "trust.revocation_required", kind: "boolean", standard: `false`, fixed: true,
-			doc:    "Whether a certificate is refused when its revocation is not known.",
-			target: func(c *Config) any { return &c.Trust.RevocationRequired }},
+		{key: "trust.revocation_required", kind: "boolean", standard: `false`,
+			doc: "Whether a certificate is refused when it is not known whether it was revoked. Otherwise answers carry a warning, unless " +
+				"the certificate does not say where its authority publishes revocations.",
+			target: func(c *Config) any { return &c.Trust.RevocationRequired }, check: checkRevocationRequired},
+		{key: "trust.revocation_allow", kind: "list of strings", standard: `[]`, example: `["pki.example.com", "10.1.0.0/16"]`,
+			doc: "Servers of authorities that may be asked although their addresses are private, of this machine, or otherwise not of the " +
+				"open Internet: host names, IP addresses and networks. Others are refused when the connection is made.",
+			target: func(c *Config) any { return &c.Trust.RevocationAllow }, check: checkRevocationAllow},
+		{key: "trust.revocation_max_size", kind: "size", standard: `"32MiB"`,
+			doc:    "The largest list that is read, between 64KiB and 256MiB.",
+			target: func(c *Config) any { return (*size)(&c.Trust.RevocationMaxSize) },
+			check: func(c *Config) string {
+				return unless(c.Trust.RevocationMaxSize >= 64<<10 && c.Trust.RevocationMaxSize <= 256<<20, "is not between 64KiB and 256MiB")
+			}},
 	}
 }
 

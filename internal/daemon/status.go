@@ -28,6 +28,8 @@ type Status struct {
 	Contacts bool
 	// Protocol and URL of the source; empty without one.
 	Protocol, URL string
+	// Revocations is nil when revocation is not checked.
+	Revocations *Revocations
 	// WarnAfter is the age of the data from which on a warning is given.
 	WarnAfter time.Duration
 	// SignIn, when set, tells whether the credential is left alone now, because it was refused before.
@@ -72,6 +74,11 @@ func (s *Status) Status(ctx context.Context) (service.Status, error) {
 		s.upstream(ctx, &out, &history)
 	} else if s.Contacts {
 		if out.Contacts, err = contactsStatus(ctx, s.Cache, history); err != nil {
+			return service.Status{}, problem(err)
+		}
+	}
+	if s.Revocations != nil {
+		if out.Revocation, err = s.Revocations.status(); err != nil {
 			return service.Status{}, problem(err)
 		}
 	}
@@ -146,6 +153,13 @@ func (s *Status) warnings(h directory.History, st service.Status) []string {
 	}
 	if text := contactsWarning(st.Contacts); text != "" {
 		add("%s", text)
+	}
+	if r := st.Revocation; r != nil && r.Failing > 0 {
+		f := r.Failures[0]
+		add("revocation data of %d sources could not be fetched, for example %s: %s", r.Failing, f.URL, f.Error)
+	}
+	if r := st.Revocation; r != nil && r.LeftOut > 0 {
+		add("%d sources of revocation data are left out: they are too many", r.LeftOut)
 	}
 	if n := len(st.Expiring); n > 0 {
 		add("%d certificates expire within 30 days", n)

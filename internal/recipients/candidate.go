@@ -35,6 +35,7 @@ func (q *question) candidates(address mailaddr.Address, s directory.Sighting) []
 		}
 		c.Certificate = cert
 		findings := q.book.policy().ForEncryption(cert.X509, ask)
+		c.Revocation = q.revocation(cert.X509, ask)
 		if !listed && !slices.Contains(c.Certificate.Addresses, address) {
 			findings = append(findings, trust.Finding{State: trust.WrongAddress, Reason: "does not name " + string(address) + ", which the address book does not list for " + string(s.Entry.Primary)})
 		}

@@ -156,7 +156,7 @@ func (q *question) encryptable(best []claim, candidates []Candidate) Answer {
 	chosen := candidates[0]
 	at := slices.IndexFunc(best, func(c claim) bool { return c.sighting.Entry.Primary == chosen.Entry })
 	s := best[max(at, 0)].sighting
-	return Answer{
+	a := Answer{
 		State:       trust.Encryptable,
 		Source:      chosen.Source,
 		Certificate: chosen.Certificate,
@@ -166,6 +166,8 @@ func (q *question) encryptable(best []claim, candidates []Candidate) Answer {
 		Seen:        s.Seen,
 		Explain:     candidates,
 	}
+	a.warn(chosen)
+	return a
 }
 
 // unusable makes the answer when no certificate may be used. Its state is that of the candidate that came closest (see

@@ -71,12 +71,14 @@ func (q *question) offered(address mailaddr.Address, o Offer) Candidate {
 		return c
 	}
 	c.Certificate = cert
-	findings := q.book.policy().ForEncryption(cert.X509, trust.Question{
+	ask := trust.Question{
 		Addresses:     []mailaddr.Address{address},
 		Intermediates: q.book.parsed.readAll(o.Intermediates),
 		Now:           q.now,
 		Vouched:       o.Vouched,
-	})
+	}
+	findings := q.book.policy().ForEncryption(cert.X509, ask)
+	c.Revocation = q.revocation(cert.X509, ask)
 	if old := q.tooOld(o); old != nil {
 		findings = append(findings, *old)
 	}
@@ -134,6 +136,7 @@ func (q *question) fromOffer(address mailaddr.Address, claims []directory.Sighti
 	if old := q.now.Sub(a.Seen); !a.Seen.IsZero() && q.book.WarnAfter > 0 && old > q.book.WarnAfter {
 		a.Warnings = []string{fmt.Sprintf("last confirmed in %s %s ago; the certificate may have been replaced since", chosen.Source, age(old))}
 	}
+	a.warn(chosen)
 	return a
 }
 

@@ -98,6 +98,8 @@ type Answer struct {
 	Hints []string `json:"hints,omitempty"`
 	// Warnings do not change the state: old data, entries about to disappear.
 	Warnings []string `json:"warnings,omitempty"`
+	// Revocation is what is known about the revocation of the chosen certificate; nil when nobody asks.
+	Revocation *Revocation `json:"revocation,omitempty"`
 	// Name is the display name of the address book entry.
 	Name string `json:"name,omitempty"`
 	// Seen is when the server last confirmed the entry; zero without an entry.
@@ -168,6 +170,8 @@ type Candidate struct {
 	// Reasons are all findings, or for the chosen one why it was preferred. Never nil.
 	Reasons []string `json:"reasons"`
 	Hints   []string `json:"hints,omitempty"`
+	// Revocation is what is known about its revocation; nil when nobody asks (see trust.StatusGood).
+	Revocation *Revocation `json:"revocation,omitempty"`
 	// Chosen marks the one that is used.
 	Chosen bool `json:"chosen,omitempty"`
 }

@@ -262,7 +262,7 @@ func readReason(entry cryptobyte.String) (reason byte, err error) {
 		var id asn1.ObjectIdentifier
 		var critical bool
 		if !extensions.ReadASN1(&e, cbasn1.SEQUENCE) || !e.ReadASN1ObjectIdentifier(&id) ||
-			!e.ReadOptionalASN1Boolean(&critical, cbasn1.BOOLEAN, false) || !e.ReadASN1(&value, cbasn1.OCTET_STRING) || !e.Empty() {
+			e.PeekASN1Tag(cbasn1.BOOLEAN) && !e.ReadASN1Boolean(&critical) || !e.ReadASN1(&value, cbasn1.OCTET_STRING) || !e.Empty() {
 			return 0, refuse("an extension of an entry cannot be read")
 		}
 		switch {
