@@ -229,7 +229,7 @@ func (c *Client) do(ctx context.Context, method, address string, body []byte, he
 	case response.ContentLength > most:
 		return nil, &errTooLarge{most}
 	}
-	f := &fetched{etag: mark(response.Header.Get("ETag")), modified: mark(response.Header.Get("Last-Modified"))}
+	f := &fetched{etag: mark(response.Header.Get("ETag")), modified: strong(response.Header)}
 	if f.body, err = io.ReadAll(io.LimitReader(response.Body, most+1)); err != nil {
 		return nil, fmt.Errorf("read the answer: %w", plain(err))
 	}
@@ -255,6 +255,17 @@ func mark(s string) string {
 		return ""
 	}
 	return s
+}
+
+// strong is Last-Modified where it tells two versions apart: it counts in seconds, so that a list that was published
+// within the minute may still change under the same mark (RFC 9110 section 8.8.2.2).
+func strong(h http.Header) string {
+	date, err := http.ParseTime(h.Get("Date"))
+	modified, err2 := http.ParseTime(h.Get("Last-Modified"))
+	if err != nil || err2 != nil || date.Sub(modified) < time.Minute {
+		return ""
+	}
+	return mark(h.Get("Last-Modified"))
 }
 
 // plain takes the request out of an error of net/http: who reads it knows the URL.

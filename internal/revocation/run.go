@@ -213,7 +213,11 @@ func (r *run) list(t target) error {
 // There can be a CRL and an error: one that has ended is better than one that has ended before it.
 func (r *run) fetchList(t target, record listRecord) (listRecord, *[]revoked, error) {
 	s := r.service
-	f, err := s.Client.list(r.ctx, t.url, record.ETag, record.Modified)
+	etag, modified := record.ETag, record.Modified
+	if record.List != nil && ended(record.List.Next, s.now()) != nil {
+		etag, modified = "", "" // a server that says that nothing changed would not help
+	}
+	f, err := s.Client.list(r.ctx, t.url, etag, modified)
 	if err != nil {
 		return record, nil, err
 	}
