@@ -172,11 +172,13 @@ func (p *Policy) judge(chain []*x509.Certificate, now time.Time) standing {
 			}
 		}
 	}
-	s.revocation.From, s.revocation.Until = s.known.from, s.known.to
 	// Authorities take expired certificates off their lists: nothing more is known about these than that they expired.
-	if end := chain[0].NotAfter; now.After(end) && s.revocation.Status != StatusRevoked {
-		return standing{chain: s.chain, known: window{from: end}}
+	if end := chain[0].NotAfter; !now.After(end) {
+		s.known = s.known.and(window{to: end})
+	} else if s.revocation.Status != StatusRevoked {
+		return standing{chain: s.chain, known: window{from: now}}
 	}
+	s.revocation.From, s.revocation.Until = s.known.from, s.known.to
 	return s
 }
 
