@@ -36,7 +36,7 @@ var (
 
 // Schema is the version of the layout, stored as the number "schema" in the bucket "meta" by every version, also later
 // ones.
-const Schema = 3
+const Schema = 4
 
 // Buckets.
 var (
@@ -56,8 +56,8 @@ var (
 
 var buckets = [][]byte{bucketMeta, bucketEntries, bucketAddresses, bucketWords, bucketCertificates, bucketIntermediates, bucketGroups, bucketContacts, bucketContactIndex, bucketRevocations, bucketLosses, bucketState}
 
-// Cache is an open cache file. It implements directory.Store and revocation.Store. Its methods may be used concurrently; readers see a
-// consistent snapshot while a sync writes.
+// Cache is an open cache file. It implements directory.Store and revocation.Store. Its methods may be used concurrently;
+// readers see a consistent snapshot while a sync writes.
 type Cache struct {
 	path   string
 	db     *bbolt.DB
