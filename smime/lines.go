@@ -209,6 +209,9 @@ func (b *base64Reader) Read(p []byte) (int, error) {
 // fill reads a block and decodes the whole groups of four characters in it.
 func (b *base64Reader) fill() {
 	n, err := b.r.Read(b.in)
+	if err == nil && b.lines(b.in[:n]) {
+		return
+	}
 	if scanErr := b.scan(b.in[:n]); scanErr != nil {
 		b.err = scanErr
 		return
@@ -225,6 +228,36 @@ func (b *base64Reader) fill() {
 	default:
 		b.err = err
 	}
+}
+
+// lines is fill for the usual: lines that hold nothing but base64. It reports false, and has changed nothing, when there is
+// anything else.
+func (b *base64Reader) lines(p []byte) bool {
+	if b.padding > 0 || bytes.IndexByte(p, '=') >= 0 {
+		return false
+	}
+	text := b.text
+	for rest := p; len(rest) > 0; {
+		line := rest
+		if end := bytes.IndexByte(rest, '\n'); end >= 0 {
+			line, rest = rest[:end], rest[end+1:]
+		} else {
+			rest = nil
+		}
+		if line = bytes.TrimSuffix(line, []byte{'\r'}); bytes.IndexByte(line, '\r') >= 0 {
+			return false
+		}
+		text = append(text, line...)
+	}
+	whole := len(text) / 4 * 4
+	n, err := base64.StdEncoding.Decode(b.store, text[:whole])
+	if err != nil {
+		return false
+	}
+	b.out = b.store[:n]
+	b.text = text[:copy(text, text[whole:])]
+	b.position += int64(len(p))
+	return true
 }
 
 // isBase64 is a table because branches on the letters of base64 cannot be predicted, which made reading slow.

@@ -147,5 +147,28 @@ func (s *site) serve(b *testing.B) *daemon {
 	return start(b, s.socket, "--config", s.config, "serve")
 }
 
+// serveWith is serve with a content cipher in the configuration.
+func (s *site) serveWith(b *testing.B, cipher string) *daemon {
+	b.Helper()
+	text, err := os.ReadFile(s.config)
+	check(b, err)
+	config := filepath.Join(s.dir, "config-"+cipher+".toml")
+	check(b, os.WriteFile(config, fmt.Appendf(text, "[encryption]\ncipher = %q\n", cipher), 0o600))
+	return start(b, s.socket, "--config", config, "serve")
+}
+
+// settle waits until the daemon has done what it does at its start: verifying the chains of the whole directory.
+func (d *daemon) settle(b *testing.B) {
+	b.Helper()
+	for quiet, used := 0, processorTime(d.pid); quiet < 5; {
+		time.Sleep(100 * time.Millisecond)
+		if now := processorTime(d.pid); now == used {
+			quiet++
+		} else {
+			quiet, used = 0, now
+		}
+	}
+}
+
 // fingerprint is the SHA-1 fingerprint by which gpgsm names its anchors.
 func fingerprint(cert *x509.Certificate) string { return fmt.Sprintf("%X", sha1.Sum(cert.Raw)) }
