@@ -36,6 +36,7 @@ type answer struct {
 	class   string // ResponseClass
 	code    string // ResponseCode
 	text    string // MessageText, in the server's language
+	server  ServerVersion
 	// inner and backOff come from MessageXml.
 	inner   string
 	backOff time.Duration
@@ -81,6 +82,9 @@ func readAnswer(in *input) (*answer, error) {
 	}
 	var a answer
 	if err := r.children(func(e xml.StartElement) error {
+		if isSOAP(e.Name, "Header") {
+			return r.children(func(e xml.StartElement) error { a.server.read(e); return r.skip() })
+		}
 		if isSOAP(e.Name, "Body") {
 			return r.children(func(e xml.StartElement) error { return a.body(r, e) })
 		}

@@ -63,6 +63,8 @@ type Client struct {
 	Timeout time.Duration
 	// Logger is told of each request at debug level, without names or addresses; nil is silence.
 	Logger *slog.Logger
+	// Observe is told what each answer looked like; nil is nobody. It may be called by several requests at once.
+	Observe func(Observation)
 	// Now is the clock for Retry-After dates; nil is time.Now.
 	Now func() time.Time
 
@@ -156,6 +158,7 @@ type exchange struct {
 	caller context.Context
 	status int
 	size   int64
+	header http.Header
 	// theirs is the identifier that the server gave the request; empty when it did not say.
 	theirs string
 }
@@ -170,6 +173,7 @@ func (x *exchange) do(envelope []byte) (*answer, error) {
 		log.Log(ctx, x.level(err), "exchange answered", "operation", x.op, "status", x.status, "bytes", x.size,
 			"duration", time.Since(started), "client-request-id", x.id, "request-id", x.theirs, "error", err)
 	}
+	x.observe(a, err, time.Since(started))
 	return a, err
 }
 
@@ -204,7 +208,7 @@ func (x *exchange) roundTrip(ctx context.Context, envelope []byte) (*answer, err
 	if err != nil {
 		return nil, x.transportError(ctx, err)
 	}
-	x.status, x.theirs = resp.StatusCode, httpfault.Clean(resp.Header.Get("request-id"), 64)
+	x.status, x.header, x.theirs = resp.StatusCode, resp.Header, httpfault.Clean(resp.Header.Get("request-id"), 64)
 	a, err := x.read(ctx, resp)
 	// What is left is read within bounds, so that the connection can be used again.
 	_, _ = io.CopyN(io.Discard, resp.Body, maxDrain)

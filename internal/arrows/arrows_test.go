@@ -20,7 +20,7 @@ var allowed = map[string][]string{
 	"eas":                   {"directory", "internal/httpfault", "internal/mailaddr", "internal/wbxml"},
 	"ews":                   {"directory", "internal/httpfault", "internal/mailaddr"},
 	"internal/arrows":       {},
-	"internal/autodiscover": {"internal/mailaddr"},
+	"internal/autodiscover": {"internal/mailaddr", "internal/httpfault"},
 	"internal/bench":        {},
 	"internal/certfile":     {"cms"},
 	"internal/config":       {"internal/mailaddr"},

@@ -21,6 +21,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/galsyncd/galsyncd/internal/httpfault"
 	"github.com/galsyncd/galsyncd/internal/mailaddr"
 )
 
@@ -203,7 +204,7 @@ func (s *search) run(ctx context.Context) {
 }
 
 func (s *search) note(at step, signedIn bool, outcome string) {
-	s.result.Attempts = append(s.result.Attempts, Attempt{Way: at.way, URL: at.url, SignedIn: signedIn, Outcome: clean(outcome, 300)})
+	s.result.Attempts = append(s.result.Attempts, Attempt{Way: at.way, URL: at.url, SignedIn: signedIn, Outcome: httpfault.Clean(outcome, 300)})
 }
 
 // lookUp queues what the SRV record names. DNS is not authenticated: only its hosts inside the rule are asked, and their
@@ -303,13 +304,13 @@ func (s *search) found(at step, signedIn bool, urls []string) {
 	var good []string
 	problem := "names no address of the service"
 	for _, raw := range urls {
-		clean, err := serviceURL(raw)
+		usable, err := serviceURL(raw)
 		if err != nil {
 			problem = "names an address that cannot be used: " + err.Error()
 			continue
 		}
-		if !slices.Contains(good, clean) {
-			good = append(good, clean)
+		if !slices.Contains(good, usable) {
+			good = append(good, usable)
 		}
 	}
 	if len(good) == 0 {
@@ -336,7 +337,7 @@ func (s *search) redirect(at step, signedIn bool, target string) {
 	case s.redirects >= maxRedirects:
 		problem = fmt.Sprintf("which is one redirect too many (%d are followed)", maxRedirects)
 	}
-	shown := clean(target, 200)
+	shown := httpfault.Clean(target, 200)
 	if problem != "" {
 		s.note(at, signedIn, fmt.Sprintf("redirects to %s, %s", shown, problem))
 		return
@@ -362,7 +363,7 @@ func (s *search) redirectAddress(at step, signedIn bool, text string) {
 	case address == at.address:
 		problem = "which is the one that was asked for"
 	}
-	shown := clean(text, 100)
+	shown := httpfault.Clean(text, 100)
 	if problem != "" {
 		s.note(at, signedIn, fmt.Sprintf("redirects to the mailbox %s, %s", shown, problem))
 		return

@@ -1,7 +1,6 @@
 package autodiscover
 
 import (
-	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/tls"
@@ -12,9 +11,10 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 	"syscall"
+
+	"github.com/galsyncd/galsyncd/internal/httpfault"
 )
 
 // maxAnswer bounds an answer, in bytes; real ones have less than a tenth of it.
@@ -109,7 +109,7 @@ func (s *search) read(at step, resp *http.Response, body []byte) answer {
 	a := answer{status: resp.StatusCode}
 	switch c := resp.StatusCode; {
 	case c == http.StatusUnauthorized && at.way != JSON:
-		a.offers = offers(resp.Header)
+		a.offers = httpfault.Offers(resp.Header)
 		return a
 	case 300 <= c && c < 400:
 		target, err := resp.Location()
@@ -145,18 +145,6 @@ func (s *search) read(at step, resp *http.Response, body []byte) answer {
 	return a
 }
 
-// offers names the authentication schemes of a 401.
-func offers(h http.Header) string {
-	var schemes []string
-	for _, v := range h.Values("WWW-Authenticate") {
-		scheme, _, _ := strings.Cut(strings.TrimSpace(v), " ")
-		if scheme = clean(strings.TrimSuffix(scheme, ","), 20); scheme != "" && !slices.Contains(schemes, scheme) && len(schemes) < 8 {
-			schemes = append(schemes, scheme)
-		}
-	}
-	return cmp.Or(strings.Join(schemes, ", "), "no way to sign in")
-}
-
 func looksLikeHTML(body []byte) bool {
 	head := strings.ToLower(strings.TrimSpace(string(body[:min(len(body), 200)])))
 	return strings.HasPrefix(head, "<!doctype html") || strings.HasPrefix(head, "<html")
@@ -179,9 +167,9 @@ func explain(ctx context.Context, err error) (reason string, certain bool) {
 	case errors.As(err, &authority):
 		return "its certificate comes from an authority that is not trusted here; exchange.ca_file and --ca-file add one", true
 	case errors.As(err, &host):
-		return "its certificate is for another host: " + clean(host.Error(), 160), true
+		return "its certificate is for another host: " + httpfault.Clean(host.Error(), 160), true
 	case errors.As(err, &verify):
-		return "its certificate was refused: " + clean(verify.Err.Error(), 160), true
+		return "its certificate was refused: " + httpfault.Clean(verify.Err.Error(), 160), true
 	case errors.As(err, &dns) && dns.IsNotFound:
 		return "the host name was not found", true
 	case errors.As(err, &dns):
@@ -191,5 +179,5 @@ func explain(ctx context.Context, err error) (reason string, certain bool) {
 	case ctx.Err() != nil, errors.As(err, &network) && network.Timeout():
 		return "no answer in time", true
 	}
-	return clean(err.Error(), 200), false
+	return httpfault.Clean(err.Error(), 200), false
 }

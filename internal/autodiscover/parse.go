@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/galsyncd/galsyncd/internal/httpfault"
 )
 
 // errNotOurs reports an answer to something else.
@@ -32,7 +34,7 @@ func parseJSON(b []byte) (reply, error) {
 }
 
 func refused(code, text string) string {
-	if code, text = clean(code, 60), clean(text, 160); text == "" {
+	if code, text = httpfault.Clean(code, 60), httpfault.Clean(text, 160); text == "" {
 		return "says " + code
 	}
 	return strings.TrimSpace(fmt.Sprintf("says %s: %s", code, text))

@@ -8,7 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unicode"
+
+	"github.com/galsyncd/galsyncd/internal/httpfault"
 )
 
 // maxURL is the longest address followed or printed, in bytes.
@@ -79,7 +80,7 @@ func (r rule) targets(records []*net.SRV) (bases, refused []string) {
 		switch {
 		case host == "": // RFC 2782: the service is decidedly not available
 		case !r.inside(host) || srv.Port == 0:
-			refused = append(refused, clean(srv.Target, 100)+":"+strconv.Itoa(int(srv.Port)))
+			refused = append(refused, httpfault.Clean(srv.Target, 100)+":"+strconv.Itoa(int(srv.Port)))
 		case srv.Port == 443:
 			bases = append(bases, "https://"+host)
 		default:
@@ -97,7 +98,7 @@ func serviceURL(raw string) (string, error) {
 	case err != nil || len(raw) > maxURL || strings.ContainsFunc(raw, notInURL):
 		return "", errors.New("it is not a web address")
 	case u.Scheme != "https":
-		return "", fmt.Errorf("%s is not https", clean(raw, 100))
+		return "", fmt.Errorf("%s is not https", httpfault.Clean(raw, 100))
 	case !isHostName(u.Hostname()) || u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.ForceQuery:
 		return "", errors.New("it has no host, or more than host and path")
 	}
@@ -107,18 +108,3 @@ func serviceURL(raw string) (string, error) {
 
 // notInURL reports what has to be escaped in an address, or could break out of where it is printed.
 func notInURL(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune(`"'<>\^`+"`{|}", r) }
-
-// clean makes text of a server fit for one line: no control characters, at most limit characters.
-func clean(s string, limit int) string {
-	s = strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return ' '
-		}
-		return r
-	}, s)
-	s = strings.Join(strings.Fields(s), " ")
-	if r := []rune(s); len(r) > limit {
-		return string(r[:limit]) + "..."
-	}
-	return s
-}

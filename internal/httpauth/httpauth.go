@@ -302,42 +302,6 @@ func newTransport(base *url.URL, roots *x509.CertPool) *http.Transport {
 	}
 }
 
-func (o *Options) dial(h *http.Transport, base *url.URL) {
-	if o.Dial != nil && base.Scheme == "https" {
-		h.DialContext = o.Dial
-	}
-}
-
-// NewAnonymous returns a client that shows no credential, for the question of which way in there is. It speaks https only,
-// to any host, verifies the certificate with the roots of o, follows no redirect and uses no proxy.
-func NewAnonymous(o Options) (*http.Client, error) {
-	roots, err := o.roots()
-	if err != nil {
-		return nil, fmt.Errorf("prepare the roots: %w", err)
-	}
-	base := &url.URL{Scheme: "https"}
-	h := newTransport(base, roots)
-	o.dial(h, base)
-	return &http.Client{
-		Transport:     httpsOnly{h},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}, nil
-}
-
-// httpsOnly refuses other schemes, and credentials that slipped into a request.
-type httpsOnly struct{ http *http.Transport }
-
-func (t httpsOnly) RoundTrip(req *http.Request) (*http.Response, error) {
-	if req.URL.Scheme != "https" || req.URL.User != nil || req.Header.Get("Authorization") != "" {
-		closeBody(req)
-		return nil, errors.New("this client speaks https only, and shows no credential")
-	}
-	return t.http.RoundTrip(req)
-}
-
-// CloseIdleConnections is called by the method of http.Client.
-func (t httpsOnly) CloseIdleConnections() { t.http.CloseIdleConnections() }
-
 // loopbackOnly refuses a connection for plain http that leaves this machine, whatever "localhost" resolves to.
 func loopbackOnly(_, address string, _ syscall.RawConn) error {
 	if ap, err := netip.ParseAddrPort(address); err != nil || !ap.Addr().IsLoopback() {
