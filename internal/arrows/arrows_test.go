@@ -32,6 +32,7 @@ var allowed = map[string][]string{
 	"internal/httpfault":   {},
 	"internal/keyring":     {"cms", "internal/mailaddr"},
 	"internal/mailaddr":    {},
+	"internal/probe":       {"cms", "directory", "ews"},
 	"internal/recipients":  {"directory", "trust", "internal/mailaddr"},
 	"internal/revocation":  {"trust"},
 	"internal/service":     {"internal/recipients", "directory", "smime", "trust", "internal/keyring", "internal/mailaddr"},
