@@ -32,7 +32,7 @@ func (a *app) probe() *cobra.Command {
 			"  the entries whose addresses begin with a letter, up to six letters, one of them with all properties;\n"+
 			"  a whole address, its beginning, its middle, in upper case, with = and without smtp:, and an unknown one;\n"+
 			"  smtp: alone, and six names that no entry has (\"-\" and the like);\n"+
-			"  the members of one group and of an unknown one; whether personal contacts can be read.\n\n"+
+			"  the members of one group and of an unknown one; the list of personal contacts, and 50 of them.\n\n"+
 			"The report has numbers, response codes and forms. Names, addresses, hosts and certificates are not in it. It says\n"+
 			"what could not be found out.\n\n"+
 			"The exit status is 0 when the server answered, 69 when there was no usable answer, 77 when the credential was\n"+

@@ -30,7 +30,7 @@ const password = "a password of the tests " + nonce
 // site is a stand-in with a directory of nothing but nonces, and what asks it.
 func site(t *testing.T, people int) (*exchangesim.Server, *Probe) {
 	t.Helper()
-	sim, err := exchangesim.New(exchangesim.Options{Auth: exchangesim.AuthNTLM, User: `CORP\` + nonce, Password: password})
+	sim, err := exchangesim.New(exchangesim.Options{Auth: exchangesim.AuthNTLM, User: `CORP\` + nonce, Password: password, Contacts: 12})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,7 +110,7 @@ func TestStandIn(t *testing.T) {
 		"answers are truncated at: 100 entries\n", "same entries again: yes\n", "the beginning of an address finds it: yes", "a whole address finds it: yes",
 		"= finds a whole address: yes (1 entries)\n", "= finds the beginning of an address: no (0 entries)\n", "the middle of an address finds it: no",
 		"smtp: alone finds: ErrorInvalidNameForNameResolution\n", `a search for "smtp:-" is: ErrorInvalidNameForNameResolution`, "ExpandDL of a group answers: NoError",
-		"personal contacts can be ", "entries of one answer: 100\n", "UserSMIMECertificate: ", "settings, little-endian: 0x0020(4) 0x0003(about ", "SignedData with 2 certificates, one preferred",
+		"personal contacts can be listed: yes (12 items)", "personal contacts with certificates: ", "contacts: UserSMIMECertificate: ", "entries of one answer: 100\n", "UserSMIMECertificate: ", "settings, little-endian: 0x0020(4) 0x0003(about ", "SignedData with 2 certificates, one preferred",
 		"X.509 certificate", "something else, beginning with 0x", "3 addresses ",
 	} {
 		if !strings.Contains(text, want) {
@@ -132,7 +132,7 @@ func TestStandIn(t *testing.T) {
 // TestNothingPersonal looks for whatever the directory, the configuration and the server's place have in the report.
 func TestNothingPersonal(t *testing.T) {
 	sim, p := site(t, 300)
-	secrets := []string{nonce, "127.0.0.1", "localhost", "exchangesim TLS", password, "CORP"}
+	secrets := []string{nonce, "127.0.0.1", "localhost", "exchangesim TLS", password, "CORP", exchangesim.OutsideDomain}
 	for _, person := range sim.Directory().People() {
 		cert, _, err := sim.Identity(person.Primary)
 		if err == nil && cert != nil {

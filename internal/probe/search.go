@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/galsyncd/galsyncd/directory"
 	"github.com/galsyncd/galsyncd/ews"
 )
 
@@ -204,14 +205,46 @@ func (r *run) groups(ctx context.Context) error {
 	return nil
 }
 
-// contacts asks whether the account's own contacts may be read.
+// contacts asks whether the account's own contacts may be listed, and in which forms a few of them keep certificates.
 func (r *run) contacts(ctx context.Context) error {
-	resp, result, err := r.resolve(ctx, "smtp:<1 letters> in Contacts", ews.ResolveNamesRequest{UnresolvedEntry: "smtp:a", SearchScope: ews.Contacts})
-	if accepted(result) == "accepted" {
-		result = fmt.Sprintf("yes (%d entries)", len(resp.Resolutions))
+	if err := r.wait(ctx); err != nil {
+		return err
 	}
-	if result != "" {
-		r.behaves("personal contacts can be searched", result)
+	r.seen = ews.Observation{}
+	list, err := r.client.ListContacts(ctx, 0)
+	result, err := r.record(ctx, "FindItem in contacts", list.Items, list.Next > 0, ews.CodeNoError, err)
+	if result == ews.CodeNoError {
+		result = fmt.Sprintf("yes (%d items)", list.Items)
 	}
-	return err
+	r.behaves("personal contacts can be listed", result)
+	if err != nil || len(list.Refs) == 0 {
+		return err
+	}
+	return r.someContacts(ctx, list.Refs[:min(len(list.Refs), directory.MaxContactBatch)])
+}
+
+func (r *run) someContacts(ctx context.Context, refs []directory.ContactRef) error {
+	if err := r.wait(ctx); err != nil {
+		return err
+	}
+	var ids []string
+	for _, ref := range refs {
+		ids = append(ids, ref.ID)
+	}
+	r.seen = ews.Observation{}
+	answers, err := r.client.GetContacts(ctx, ids)
+	result, err := r.record(ctx, "GetItem of some contacts", len(answers), false, ews.CodeNoError, err)
+	if err != nil || result != ews.CodeNoError {
+		return err
+	}
+	unreadable, with := 0, 0
+	var values []directory.Value
+	for _, a := range answers {
+		unreadable += one(a.Fault != "")
+		with += one(len(a.Record.Values) > 0)
+		values = append(values, a.Record.Values...)
+	}
+	r.behaves("personal contacts with certificates", fmt.Sprintf("%d of %d, %d not readable", with, len(answers), unreadable))
+	r.shapesOf("contacts: ", values)
+	return nil
 }

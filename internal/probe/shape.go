@@ -70,7 +70,7 @@ func (r *run) count(list []ews.Resolution) {
 	e := &r.report.Entries
 	*e = Entries{Count: len(list), Kinds: map[string]int{}, Routing: map[string]int{}, Sources: map[string]int{}, ListedAddresses: map[int]int{}, Prefixes: map[string]int{}}
 	issuers := map[[32]byte]bool{}
-	shapes := map[[2]string]*ValueShape{}
+	var values []directory.Value
 	for _, res := range list {
 		e.Kinds[enumerated(res.Mailbox.MailboxType, kinds)]++
 		e.Routing[enumerated(res.Mailbox.RoutingType, routing)]++
@@ -81,14 +81,23 @@ func (r *run) count(list []ews.Resolution) {
 		e.Sources[enumerated(res.Contact.ContactSource, sources)]++
 		e.addresses(res, r.sample.letter)
 		e.values(res.Contact.Values)
+		values = append(values, res.Contact.Values...)
 		for _, v := range res.Contact.Values {
-			addShape(shapes, v)
 			for _, c := range certificates(v.Data) {
 				issuers[sha256.Sum256(c.RawIssuer)] = true
 			}
 		}
 	}
 	e.Issuers = len(issuers)
+	r.shapesOf("", values)
+}
+
+// shapesOf adds the forms of values to the report; where stands before the names of their properties.
+func (r *run) shapesOf(where string, values []directory.Value) {
+	shapes := map[[2]string]*ValueShape{}
+	for _, v := range values {
+		addShape(shapes, where, v)
+	}
 	for _, k := range slices.SortedFunc(maps.Keys(shapes), func(a, b [2]string) int { return cmp.Or(cmp.Compare(a[0], b[0]), cmp.Compare(a[1], b[1])) }) {
 		r.report.Values = append(r.report.Values, *shapes[k])
 	}
@@ -132,10 +141,10 @@ func one(b bool) int {
 	return 0
 }
 
-func addShape(shapes map[[2]string]*ValueShape, v directory.Value) {
+func addShape(shapes map[[2]string]*ValueShape, where string, v directory.Value) {
 	const most = 64 // forms; what is beyond is one of them
 	form := formOf(v)
-	key := [2]string{string(v.Property), form}
+	key := [2]string{where + string(v.Property), form}
 	if shapes[key] == nil && len(shapes) >= most {
 		key[1] = "further forms"
 	}
