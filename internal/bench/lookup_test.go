@@ -147,6 +147,10 @@ func (s *site) questions(addresses, n int) []string {
 func BenchmarkEntries(b *testing.B) {
 	s, err := sharedSite()
 	check(b, err)
+	entries(b, s)
+}
+
+func entries(b *testing.B, s *site) {
 	d := s.serve(b)
 	all := s.exchange.Directory().People()
 	for _, length := range []int{2, 3, 5} {

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"os"
+	"sync"
 	"testing"
 	"time"
 
@@ -13,20 +14,59 @@ const alphabet = "abcdefghijklmnopqrstuvwxyz0123456789.-_@"
 
 // BenchmarkWalk syncs an empty cache, and then that cache again.
 func BenchmarkWalk(b *testing.B) {
-	walks(b, people, 0)
+	s, err := newSite(people, 0)
+	check(b, err)
+	walks(b, s)
 }
 
-// BenchmarkBigWalk is the same for 100,000 people on a server that takes 20 ms for each answer.
+// latency is how long the server of the long walks takes for each answer.
+const latency = 20 * time.Millisecond
+
+// BenchmarkLateWalk syncs 10,000 people on a server that takes its time.
+func BenchmarkLateWalk(b *testing.B) {
+	if os.Getenv(bigVar) != "1" {
+		b.Skip("only with BIG=1")
+	}
+	s, err := newSite(people, latency)
+	check(b, err)
+	walks(b, s)
+}
+
+// bigSite has not been synced.
+var bigSite = sync.OnceValues(func() (*site, error) { return newSite(10*people, latency) })
+
+// BenchmarkBigWalk is the same for 100,000 people.
 func BenchmarkBigWalk(b *testing.B) {
 	if os.Getenv(bigVar) != "1" {
 		b.Skip("only with BIG=1")
 	}
-	walks(b, 10*people, 20*time.Millisecond)
+	s, err := bigSite()
+	check(b, err)
+	walks(b, s)
 }
 
-func walks(b *testing.B, entries int, latency time.Duration) {
-	s, err := newSite(entries, latency)
+// BenchmarkBigEntries is BenchmarkEntries among 100,000 people.
+func BenchmarkBigEntries(b *testing.B) {
+	if os.Getenv(bigVar) != "1" {
+		b.Skip("only with BIG=1")
+	}
+	s, err := bigSite()
 	check(b, err)
+	if _, err := os.Stat(s.cache()); err != nil {
+		s.sync(b)
+	}
+	entries(b, s)
+}
+
+// sync runs sync --once.
+func (s *site) sync(b *testing.B) {
+	b.Helper()
+	program, err := galsyncd()
+	check(b, err)
+	run(b, nil, program, "--config", s.config, "sync", "--once")
+}
+
+func walks(b *testing.B, s *site) {
 	count := float64(s.exchange.Directory().Len())
 	floor := s.exchange.Directory().PrefixCost(alphabet)
 	for _, run := range []struct {
