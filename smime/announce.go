@@ -15,6 +15,8 @@ type Announcement struct {
 	// Certificate is the one to encrypt answers to: that which the signer prefers when it names the From address too, else
 	// the one that signed.
 	Certificate *x509.Certificate
+	// Signer is the one that signed.
+	Signer *x509.Certificate
 	// Capabilities are what the signer can read, the most wanted first; never nil.
 	Capabilities cms.Capabilities
 	// Signed is the claimed time of signing, never in the future when the mail was verified.
@@ -34,7 +36,7 @@ func (v *Verification) Announcement() *Announcement {
 		if s.Verdict != Valid || s.Capabilities == nil || s.SigningTime == nil || s.fromFuture {
 			continue
 		}
-		a := &Announcement{Address: mailaddr.Address(v.From), Certificate: s.Certificate.X509, Capabilities: s.Capabilities, Signed: *s.SigningTime}
+		a := &Announcement{Address: mailaddr.Address(v.From), Signer: s.Certificate.X509, Certificate: s.Certificate.X509, Capabilities: s.Capabilities, Signed: *s.SigningTime}
 		// Else somebody could announce for others.
 		if s.Preferred != nil && (author{address: a.Address}).namedBy(s.Preferred) {
 			a.Certificate = s.Preferred

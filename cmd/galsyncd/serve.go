@@ -127,6 +127,8 @@ func (a *app) runServe(ctx context.Context, user bool) error {
 	verifier := rooms.Verifier{Policy: policy, Now: time.Now, MaxContent: cfg.Limits.MaxMessage}
 	if keysErr == nil && keys != nil {
 		encrypter.Signer = &rooms.Signer{Keys: newKeys(cfg, keys, log), Now: time.Now}
+		verifier.Capabilities = &rooms.Capabilities{Keyring: keys, Directory: dir, Log: log}
+		algorithms.Capabilities = verifier.Capabilities.Of
 	}
 	server := &service.Server{
 		Role: service.RoleSystem, Build: service.Build{Version: version}, Admins: cfg.Socket.Admins,

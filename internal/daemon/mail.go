@@ -137,9 +137,11 @@ func (d Decrypter) Decrypt(ctx context.Context, message io.Reader, o service.Dec
 	open := func(m smime.Decrypted) (io.Writer, error) {
 		return begin(service.Decrypted{Protection: m.Protection.String(), Cipher: m.Cipher.String(), Verification: m.Verification})
 	}
-	if _, err := smime.Decrypt(ctx, message, open, opts); err != nil {
+	result, err := smime.Decrypt(ctx, message, open, opts)
+	if err != nil {
 		return mailProblem(err)
 	}
+	d.Verifier.Capabilities.learn(ctx, result.Verification)
 	return nil
 }
 

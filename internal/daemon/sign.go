@@ -108,6 +108,8 @@ type Verifier struct {
 	Policy     *trust.Policy
 	Now        func() time.Time
 	MaxContent int64
+	// Capabilities keep what signers announce; nil in the system role.
+	Capabilities *Capabilities
 }
 
 // Verify implements service.Verifier.
@@ -120,6 +122,7 @@ func (v Verifier) Verify(ctx context.Context, message io.Reader, o service.Verif
 	if _, err := io.Copy(io.Discard, message); err != nil {
 		return nil, err
 	}
+	v.Capabilities.learn(ctx, findings)
 	return findings, nil
 }
 
