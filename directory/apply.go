@@ -1,6 +1,7 @@
 package directory
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -29,6 +30,13 @@ func (r *run) store(prefix string, records []Record, whole bool) error {
 	}
 	for _, rec := range n.found {
 		r.partition.learn(rec.Addresses)
+	}
+	for _, rec := range records {
+		if rec.Undetermined != "" {
+			if err := r.undetermined(rec.Primary, rec.Undetermined); err != nil {
+				return err
+			}
+		}
 	}
 	if len(n.found)+len(n.lost) == 0 {
 		if whole {
@@ -59,7 +67,7 @@ func compare(tx Tx, prefix string, records []Record, whole bool) (news, error) {
 		if err != nil && !errors.Is(err, ErrNoEntry) {
 			return n, err
 		}
-		if err != nil || missing || known != digest(rec) {
+		if err != nil || missing || known != digest(rec) && rec.Undetermined == "" {
 			n.found = append(n.found, rec)
 		}
 	}
@@ -97,17 +105,26 @@ func (r *run) put(tx Tx, rec Record, now time.Time) error {
 	old, err := tx.Entry(rec.Primary)
 	switch {
 	case errors.Is(err, ErrNoEntry):
+		entry.Kind = cmp.Or(entry.Kind, KindOther)
 		r.state.Report.Added++
 		return tx.PutEntry(entry)
 	case err != nil:
 		return err
+	case rec.Undetermined != "":
+		old.Missing, old.LastSeen = time.Time{}, time.Time{}
+		return tx.PutEntry(old)
 	}
-	entry.Proven = slices.DeleteFunc(old.Proven, func(a Address) bool { return slices.Contains(entry.Addresses, a) })
+	entry.Proven = slices.DeleteFunc(slices.Clone(old.Proven), func(a Address) bool { return slices.Contains(entry.Addresses, a) })
+	if rec.Partial {
+		if err := complete(tx, &entry, old, now); err != nil {
+			return err
+		}
+	}
 	if usable(old, now) && !usable(entry, now) || len(old.Certificates) > 0 && len(entry.Certificates) == 0 {
 		return tx.PutLoss(Loss{Primary: rec.Primary, Entry: &entry})
 	}
-	if old.Digest == entry.Digest {
-		entry.Changed = old.Changed // it was only missing
+	if old.Digest == entry.Digest || sameContent(old, entry) {
+		entry.Changed = old.Changed // it was only missing, or is told otherwise
 	} else {
 		r.state.Report.Changed++
 	}
@@ -130,6 +147,9 @@ func usable(e Entry, now time.Time) bool {
 func (r *run) finish(ctx context.Context) error {
 	if !r.state.Applying {
 		if err := r.settle(); err != nil {
+			return err
+		}
+		if err := r.confirm(ctx); err != nil {
 			return err
 		}
 		guarded, err := r.guard()

@@ -29,7 +29,7 @@ const (
 func Decode(r Record) Entry {
 	d := decoder{entry: Entry{
 		Primary: r.Primary, DisplayName: clip(r.DisplayName), GivenName: clip(r.GivenName), Surname: clip(r.Surname), Alias: clip(r.Alias),
-		Kind: r.Kind, Addresses: orderedAddresses(r),
+		Kind: r.Kind, Addresses: orderedAddresses(r), Partial: r.Partial, Undetermined: clip(r.Undetermined),
 	}}
 	for i, v := range r.Values {
 		if i == maxValues {

@@ -44,6 +44,10 @@ const (
 	MSExchangeCertificate Property = "MSExchangeCertificate"
 )
 
+// ActiveSyncCertificate is a certificate of ResolveRecipients (MS-ASCMD section 2.2.3.20), which does not tell which property
+// it comes from.
+const ActiveSyncCertificate Property = "ResolveRecipients"
+
 // Value is one value of a certificate property as the server sent it. No encoding is promised: bare X.509, CMS
 // SignedData and MS-OXOABK settings all occur, in either property.
 type Value struct {
@@ -66,6 +70,12 @@ type Record struct {
 	// Values are all values of both certificate properties, in the order of the answer. Nil when certificates were not
 	// asked for.
 	Values []Value
+	// Partial says that the protocol shows one address of the entry, no certificate that the server itself does not find
+	// valid now, and empty strings for what it does not tell. What is known otherwise stays.
+	Partial bool
+	// Undetermined says why the server gave no usable answer about the certificates of this entry, though it knows the
+	// entry; empty when it gave one. What is known of them stays.
+	Undetermined string
 }
 
 // Answer is what a server said to one prefix.
@@ -75,11 +85,23 @@ type Answer struct {
 	Records []Record
 	// Truncated reports that there are, or may be, more entries than Records holds.
 	Truncated bool
+	// Others counts entries that were found by something else than an address with the prefix and left out.
+	Others int
+	// Requests is how many requests the answer took; 0 counts as 1.
+	Requests int
 }
 
 // ErrInvalidName is wrapped by the error of Search when the server refuses to look for that very prefix (and would
 // answer others).
 var ErrInvalidName = errors.New("the server does not search for this name")
+
+// ErrRemoteWipe is wrapped by the error of a Source whose server orders this device to forget what it got from there.
+var ErrRemoteWipe = errors.New("the server orders this device to forget its data")
+
+// A Wiper is a Source whose server wants to be told that its order was carried out.
+type Wiper interface {
+	ConfirmWipe(ctx context.Context) error
+}
 
 // RetryError is implemented by errors of a Source that may pass: the same question may be asked again.
 type RetryError interface {

@@ -30,6 +30,11 @@ type Entry struct {
 	Intermediates [][]byte `json:"intermediates,omitempty"`
 	// Undecodable names each value that held no certificate.
 	Undecodable []Undecodable `json:"undecodable,omitempty"`
+	// Partial reports that the server leaves out certificates which it does not find valid (Record.Partial).
+	Partial bool `json:"partial,omitempty"`
+	// Undetermined says why nothing is known about the certificates of the entry (Record.Undetermined); empty when the
+	// server said what there is.
+	Undetermined string `json:"undetermined,omitempty"`
 	// Changed is when this content was first seen.
 	Changed time.Time `json:"changed"`
 	// Missing is when a complete run first did not find the entry any more; zero while it is found. LastSeen is then the

@@ -145,6 +145,14 @@ func (r *run) refresh(ctx context.Context) error {
 		return fmt.Errorf("list the known addresses: %w", err)
 	}
 	r.phase = PhaseKnown
+	return r.refreshAll(ctx, source, due)
+}
+
+// refreshAll asks for known addresses, in batches where the source takes them.
+func (r *run) refreshAll(ctx context.Context, source Resolver, due []known) error {
+	if batcher, ok := source.(BatchResolver); ok {
+		return r.refreshBatches(ctx, batcher, due)
+	}
 	for i, k := range due {
 		r.fraction = float64(i) / float64(len(due))
 		if err := r.refreshOne(ctx, source, k); err != nil {
@@ -166,12 +174,7 @@ func (r *run) prove(ctx context.Context) error {
 		return fmt.Errorf("list the addresses to be proven: %w", err)
 	}
 	r.phase = PhaseAliases
-	for _, k := range due {
-		if err := r.refreshOne(ctx, source, k); err != nil {
-			return fmt.Errorf("ask for %s: %w", k.address, err)
-		}
-	}
-	return nil
+	return r.refreshAll(ctx, source, due)
 }
 
 func (r *run) unlisted() (due []known, err error) {
@@ -300,53 +303,58 @@ func (r *run) knownAddresses(tx Tx) (map[Address]bool, error) {
 	return all, err
 }
 
-// refreshOne asks for one known address. An entry at home there that is not found is lost, as in a walk.
+// refreshOne asks for one known address.
 func (r *run) refreshOne(ctx context.Context, source Resolver, k known) error {
 	tries := maxTries
 	if len(r.troubles) > 0 {
 		tries = 1
 	}
-	var resolution Resolution
+	var result Resolved
 	err := r.retry(ctx, tries, func() (err error) {
-		resolution, err = source.Resolve(ctx, k.address)
+		result.Resolution, err = source.Resolve(ctx, k.address)
 		return err
 	})
-	refused := errors.Is(err, ErrInvalidName)
-	if err != nil && !refused {
+	if errors.Is(err, ErrInvalidName) {
+		result.Err, err = err, nil
+	}
+	if err != nil {
 		return r.stumble(ctx, string(k.address), err)
 	}
 	r.steady()
-	if refused {
+	if result.Err != nil {
 		r.state.Report.Gaps = appendNew(r.state.Report.Gaps, string(k.address))
 	}
-	r.note(string(k.address), resolution.Records)
-	now := r.sync.now()
+	r.note(string(k.address), result.Records)
 	return r.sync.Store.Update(func(tx Tx) error {
-		home := false
-		for _, rec := range resolution.Records {
-			home = home || rec.Primary == k.address
-			if err := r.take(tx, rec, k.address, resolution.Unlisted, now); err != nil {
-				return err
-			}
-		}
-		if !refused {
-			if err := withdraw(tx, k.address, resolution.Records); err != nil {
-				return err
-			}
-		}
-		if !home && !refused {
-			if _, _, err := tx.Digest(k.address); err == nil {
-				if err := tx.PutLoss(Loss{Primary: k.address}); err != nil {
-					return err
-				}
-			}
-		}
-		k.last.Asked, k.last.Found = now, len(resolution.Records) > 0
-		if err := k.last.save(tx, k.address); err != nil {
+		return errors.Join(r.settleKnown(tx, k, result), r.state.save(tx))
+	})
+}
+
+// settleKnown applies what the server said about a known address. An entry at home there that is not found is lost, as in
+// a walk; without a usable answer nothing changes.
+func (r *run) settleKnown(tx Tx, k known, result Resolved) error {
+	now := r.sync.now()
+	k.last.Asked = now
+	if result.Err != nil {
+		return k.last.save(tx, k.address)
+	}
+	home := false
+	for _, rec := range result.Records {
+		home = home || rec.Primary == k.address
+		if err := r.take(tx, rec, k.address, result.Unlisted, now); err != nil {
 			return err
 		}
-		return r.state.save(tx)
-	})
+	}
+	if err := withdraw(tx, k.address, result.Records); err != nil {
+		return err
+	}
+	if _, _, err := tx.Digest(k.address); err == nil && !home {
+		if err := tx.PutLoss(Loss{Primary: k.address}); err != nil {
+			return err
+		}
+	}
+	k.last.Found = len(result.Records) > 0
+	return k.last.save(tx, k.address)
 }
 
 // forget removes what is remembered of questions that nobody needs any more: after MemoryOfQuestions, and of too many the

@@ -1,6 +1,7 @@
 package directory
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -60,6 +61,8 @@ type Report struct {
 	Reasons map[string]string `json:"reasons,omitempty"`
 	// Contacts is how the part went that reads the contacts; nil when it was not reached, or is switched off.
 	Contacts *ContactReport `json:"contacts,omitempty"`
+	// Undetermined are addresses, among the Gaps, about which the server gave no usable answer, each with the reason.
+	Undetermined map[string]string `json:"undetermined,omitempty"`
 }
 
 // mend takes a prefix from the gaps.
@@ -70,7 +73,7 @@ func (r *Report) mend(prefix string) {
 
 // GapReason says why a prefix is among the Gaps.
 func (r Report) GapReason(prefix string) string {
-	if why, ok := r.Reasons[prefix]; ok {
+	if why := cmp.Or(r.Reasons[prefix], r.Undetermined[prefix]); why != "" {
 		return why
 	}
 	return "the server does not list all addresses that begin so"
@@ -161,7 +164,7 @@ func (h History) Seen(e Entry) time.Time {
 // gaps are those of a run that ends now: what was a gap before was not confirmed since.
 func (h History) gaps(rep Report) (all []Gap) {
 	for _, p := range rep.Gaps {
-		g := Gap{Prefix: p, Seen: h.Finished, Reason: rep.Reasons[p]}
+		g := Gap{Prefix: p, Seen: h.Finished, Reason: cmp.Or(rep.Reasons[p], rep.Undetermined[p])}
 		for _, old := range h.Gaps {
 			if strings.HasPrefix(p, old.Prefix) {
 				g.Seen = old.Seen

@@ -13,6 +13,23 @@ type Resolver interface {
 	Resolve(ctx context.Context, address Address) (Resolution, error)
 }
 
+// A BatchResolver is a Resolver that can be asked for many addresses at once.
+type BatchResolver interface {
+	Resolver
+	// BatchSize is how many at most.
+	BatchSize() int
+	// ResolveBatch returns one result for each address, in their order, and how many requests they took. The error concerns
+	// all of them; the contract about it is that of Source.Search.
+	ResolveBatch(ctx context.Context, addresses []Address) (results []Resolved, requests int, err error)
+}
+
+// Resolved is what a server said to one address of a batch.
+type Resolved struct {
+	Resolution
+	// Err says why there is no usable answer about this address alone; nil when there is one.
+	Err error
+}
+
 // Resolution is what a server said to one address.
 type Resolution struct {
 	Records []Record

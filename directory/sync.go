@@ -217,6 +217,9 @@ func (r *run) conclude(ctx context.Context, failure error) (Report, error) {
 	case failure != nil:
 		rep.Outcome = Failed
 	}
+	if errors.Is(failure, ErrRemoteWipe) {
+		failure = errors.Join(failure, r.wipe(ctx))
+	}
 	err := r.sync.Store.Update(func(tx Tx) (err error) {
 		if rep.Entries, rep.Certified, err = tx.Totals(); err != nil {
 			return err

@@ -197,7 +197,7 @@ func (r *run) tooFull(ctx context.Context, prefix string, answer Answer, certifi
 			return 0, err
 		}
 	}
-	if len(answer.Records) == 0 || len(prefix) >= maxPrefix {
+	if len(answer.Records)+answer.Others == 0 || len(prefix) >= maxPrefix {
 		return len(answer.Records), r.gap(prefix)
 	}
 	if _, ok := r.partition.split[prefix]; !ok {
@@ -285,7 +285,7 @@ func (r *run) question(ctx context.Context, tries int, prefix string, certificat
 	}
 	r.steady()
 	r.note(prefix, answer.Records)
-	return answer, nil
+	return answer, r.extra(ctx, answer.Requests-1)
 }
 
 // retry asks a question as often as it makes sense, at most tries times, each time when the rate allows.
@@ -310,6 +310,18 @@ func (r *run) retry(ctx context.Context, tries int, question func() error) error
 			return err
 		}
 	}
+}
+
+// extra counts further requests that one question took, and waits for as long as the rate wants for them.
+func (r *run) extra(ctx context.Context, n int) error {
+	for range n {
+		r.state.Report.Requests++
+		r.state.Report.PartRequests++
+		if err := r.sync.Pace.wait(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // again says whether and when to repeat a question.

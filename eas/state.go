@@ -7,6 +7,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/galsyncd/galsyncd/internal/httpfault"
 )
 
 // state is what is remembered from one process to the next. It is of one URL and one device; that of another is dropped.

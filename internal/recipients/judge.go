@@ -176,6 +176,14 @@ func (q *question) unusable(s directory.Sighting, candidates []Candidate) Answer
 	a := Answer{Name: s.Entry.DisplayName, Seen: s.Seen, Warnings: q.warnings(s), Explain: candidates}
 	if len(candidates) == 0 {
 		a.State, a.Reasons = trust.NoCertificate, []string{fmt.Sprintf("the address book has no certificate for %s (last confirmed on %s)", s.Entry.Primary, moment(s.Seen))}
+		if s.Entry.Partial {
+			a.Reasons = []string{fmt.Sprintf("the server offered no certificate for %s (last confirmed on %s): over ActiveSync it hides those that are expired or whose issuer it does not trust", s.Entry.Primary, moment(s.Seen))}
+			a.Hints = []string{"if the person has one, have the server trust its issuer"}
+		}
+		if s.Entry.Undetermined != "" {
+			a.State = trust.Unknown
+			a.Reasons, a.Hints = []string{fmt.Sprintf("whether %s has a certificate is not known: %s", s.Entry.Primary, s.Entry.Undetermined)}, nil
+		}
 		if why := q.staleness(s); why != nil {
 			a.State, a.Reasons, a.Hints = why.State, []string{why.Reason}, []string{why.Hint}
 		}

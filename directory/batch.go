@@ -1,0 +1,127 @@
+package directory
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// refreshBatches asks for known addresses, many in one request. Each batch is stored in one transaction, so that a server
+// that dies in the middle costs the batch it died in: the next run goes on with the addresses that wait.
+func (r *run) refreshBatches(ctx context.Context, source BatchResolver, due []known) error {
+	asked := 0
+	for batch := range slices.Chunk(due, source.BatchSize()) {
+		if r.phase == PhaseKnown {
+			r.fraction = float64(asked) / float64(len(due))
+		}
+		asked += len(batch)
+		results, err := r.askBatch(ctx, source, addressesOf(batch))
+		if err != nil {
+			return fmt.Errorf("ask for %d addresses from %s on: %w", len(batch), batch[0].address, err)
+		}
+		for i, result := range results {
+			if result.Err == nil {
+				continue
+			}
+			if err := r.undetermined(batch[i].address, result.Err.Error()); err != nil {
+				return err
+			}
+		}
+		err = r.sync.Store.Update(func(tx Tx) error {
+			for i, k := range batch {
+				if err := r.settleKnown(tx, k, results[i]); err != nil {
+					return fmt.Errorf("store %s: %w", k.address, err)
+				}
+			}
+			return r.state.save(tx)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func addressesOf(batch []known) []Address {
+	addresses := make([]Address, len(batch))
+	for i, k := range batch {
+		addresses[i] = k.address
+	}
+	return addresses
+}
+
+// askBatch puts one batch to the source, again if its error may pass.
+func (r *run) askBatch(ctx context.Context, source BatchResolver, addresses []Address) ([]Resolved, error) {
+	var results []Resolved
+	var requests int
+	err := r.retry(ctx, maxTries, func() (err error) {
+		results, requests, err = source.ResolveBatch(ctx, addresses)
+		return err
+	})
+	if err == nil && len(results) != len(addresses) {
+		err = fmt.Errorf("%w: %d results for %d addresses", ErrUnreadable, len(results), len(addresses))
+	}
+	if err != nil {
+		return nil, err
+	}
+	r.steady()
+	var records []Record
+	for _, result := range results {
+		records = append(records, result.Records...)
+	}
+	r.note(string(addresses[0]), records)
+	return results, r.extra(ctx, requests-1)
+}
+
+// confirm asks once more, exactly, for each entry that a walk did not find, where this costs little: a search goes by what
+// the server indexes, an exact question by what it has. Who is found is not lost, and neither is who is not answered for.
+func (r *run) confirm(ctx context.Context) error {
+	source, ok := r.sync.Source.(BatchResolver)
+	if !ok || r.sync.KnownOnly {
+		return nil
+	}
+	var lost []Address
+	err := r.sync.Store.View(func(tx Tx) error {
+		return tx.Losses(-1, func(l Loss) error {
+			if l.Entry == nil {
+				lost = append(lost, l.Primary)
+			}
+			return nil
+		})
+	})
+	if err != nil {
+		return fmt.Errorf("list what was not found: %w", err)
+	}
+	for batch := range slices.Chunk(lost, source.BatchSize()) {
+		results, err := r.askBatch(ctx, source, batch)
+		if err != nil {
+			return fmt.Errorf("ask once more for %d addresses from %s on: %w", len(batch), batch[0], err)
+		}
+		for i, result := range results {
+			if err := r.confirmOne(batch[i], result); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (r *run) confirmOne(address Address, result Resolved) error {
+	if result.Err != nil {
+		if err := r.undetermined(address, result.Err.Error()); err != nil {
+			return err
+		}
+	}
+	at := slices.IndexFunc(result.Records, func(rec Record) bool { return rec.Primary == address })
+	if at < 0 && result.Err == nil {
+		return nil
+	}
+	return r.sync.Store.Update(func(tx Tx) error {
+		err := tx.DeleteLoss(address)
+		if at >= 0 {
+			err = errors.Join(err, r.take(tx, result.Records[at], address, false, r.sync.now()))
+		}
+		return err
+	})
+}
