@@ -6,8 +6,8 @@ import (
 	"fmt"
 )
 
-// wipe carries out the order of the server to forget everything that came from it: the entries, the questions about
-// addresses and what was learned about the shape of the address book. Nothing outside of the store is touched. Then the
+// wipe carries out the order of the server to forget everything that came from it: the entries, the contacts, the
+// questions about addresses and what was learned about the shape of the address book. Nothing outside of the store is touched. Then the
 // server is told.
 func (r *run) wipe(ctx context.Context) error {
 	r.sync.log().Warn("the server ordered this device to forget its data: the cache is emptied, nothing else")
@@ -30,7 +30,7 @@ func (r *run) wipe(ctx context.Context) error {
 			keys = append(keys, key)
 			return nil
 		}
-		err := errors.Join(tx.States(questionKey, note), tx.States(splitKey, note), tx.ClearLosses())
+		err := errors.Join(tx.States(questionKey, note), tx.States(splitKey, note), tx.ClearLosses(), forgetContacts(tx))
 		for _, key := range append(keys, extraKey) {
 			err = errors.Join(err, tx.SetState(key, nil))
 		}

@@ -2,6 +2,7 @@ package eas
 
 import (
 	"context"
+	"crypto/x509"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"github.com/galsyncd/galsyncd/directory"
 	"github.com/galsyncd/galsyncd/internal/mailaddr"
 	"github.com/galsyncd/galsyncd/internal/wbxml"
+	"github.com/galsyncd/galsyncd/trust"
 )
 
 // maxBatch is how many addresses one request may have (MS-ASCMD section 2.2.3.177.12).
@@ -195,12 +197,26 @@ func (c *Client) recipient(e *wbxml.Element) (*Recipient, error) {
 		return nil, fmt.Errorf("%w: an entry of type %d", ErrNoAnswer, kind)
 	}
 	certificates := e.Child(wbxml.ResolveRecipientsCertificates)
-	if number(certificates.TextAt(wbxml.ResolveRecipientsRecipientCount)) > 1 {
+	members := number(certificates.TextAt(wbxml.ResolveRecipientsRecipientCount))
+	if members > 1 {
 		r.List = true
 		return r, nil
 	}
 	r.Values, err = readCertificates(certificates)
+	if err == nil && members == 1 && !r.isPerson() {
+		return nil, fmt.Errorf("%w about certificates: they name somebody else, so this may be a list of one member", ErrNoAnswer)
+	}
 	return r, err
+}
+
+// isPerson reports that one certificate names the entry itself, or that there is none. The number of members, which the
+// specification has for lists alone (MS-ASCMD section 2.2.3.146), stands beside the certificates of people as well; with one
+// member only the certificates tell which it is.
+func (r *Recipient) isPerson() bool {
+	return len(r.Values) == 0 || slices.ContainsFunc(r.Values, func(v directory.Value) bool {
+		cert, err := x509.ParseCertificate(v.Data)
+		return err == nil && slices.Contains(trust.CertificateAddresses(cert), r.Address)
+	})
 }
 
 // readCertificates reads the certificates of one recipient: none when the server says that there is no valid one.

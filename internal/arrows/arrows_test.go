@@ -17,7 +17,7 @@ var allowed = map[string][]string{
 	"client":                {},
 	"cms":                   {},
 	"directory":             {"cms", "trust", "internal/mailaddr"},
-	"eas":                   {"directory", "internal/httpfault", "internal/mailaddr", "internal/wbxml"},
+	"eas":                   {"directory", "internal/httpfault", "internal/mailaddr", "internal/wbxml", "trust"},
 	"ews":                   {"directory", "internal/httpfault", "internal/mailaddr"},
 	"internal/arrows":       {},
 	"internal/autodiscover": {"internal/mailaddr", "internal/httpfault"},
