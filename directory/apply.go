@@ -102,6 +102,9 @@ func (r *run) apply(tx Tx, n news) error {
 func (r *run) put(tx Tx, rec Record, now time.Time) error {
 	entry := Decode(rec)
 	entry.Digest, entry.Changed = digest(rec), now
+	if rec.Undetermined != "" {
+		entry.Digest = [32]byte{} // whatever comes next is news
+	}
 	old, err := tx.Entry(rec.Primary)
 	switch {
 	case errors.Is(err, ErrNoEntry):

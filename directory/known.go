@@ -288,14 +288,14 @@ func (r *run) knownAddresses(tx Tx) (map[Address]bool, error) {
 	if err != nil {
 		return nil, err
 	}
-	since := r.state.Started.Add(-MemoryOfQuestions)
+	since, day := r.state.Started.Add(-MemoryOfQuestions), int(r.state.Started.Unix()/86400) // these runs have no number
 	n := 0
 	err = tx.States(questionKey, func(key string, value []byte) error {
 		var q Question
 		if n++; n > maxQuestions || json.Unmarshal(value, &q) != nil {
 			return nil
 		}
-		if q.Wanted.After(since) {
+		if a := strings.TrimPrefix(key, questionKey); q.Wanted.After(since) || q.Found && turn(a, day, groupPeriod) {
 			all[Address(strings.TrimPrefix(key, questionKey))] = true
 		}
 		return nil

@@ -37,11 +37,11 @@ func complete(tx Tx, entry *Entry, old Entry, now time.Time) error {
 	if len(entry.Certificates) > 0 && len(entry.Intermediates) == 0 {
 		entry.Intermediates = old.Intermediates
 	}
-	return keepAddresses(tx, entry, old)
+	return keepAddresses(tx, entry, old, now)
 }
 
 // keepAddresses makes the listed addresses of another protocol proven ones.
-func keepAddresses(tx Tx, entry *Entry, old Entry) error {
+func keepAddresses(tx Tx, entry *Entry, old Entry, now time.Time) error {
 	for _, a := range old.Addresses {
 		if slices.Contains(entry.Owned(), a) || len(entry.Proven) >= maxAddresses {
 			continue
@@ -51,6 +51,9 @@ func keepAddresses(tx Tx, entry *Entry, old Entry) error {
 			return err
 		}
 		q.Found = true
+		if q.Asked.IsZero() {
+			q.Asked = now
+		}
 		if err := q.save(tx, a); err != nil {
 			return err
 		}
