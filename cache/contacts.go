@@ -252,3 +252,17 @@ func (c *Cache) ContactHistory(ctx context.Context) (h directory.ContactHistory,
 	})
 	return h, err
 }
+
+// ContactAddresses returns the addresses of all contacts that have a certificate, in order.
+func (c *Cache) ContactAddresses(ctx context.Context) (all []directory.Address, err error) {
+	err = c.view(ctx, func(tx *transaction) error {
+		return tx.Contacts(func(k directory.Contact) error {
+			if len(k.Certificates) > 0 {
+				all = append(all, k.Addresses...)
+			}
+			return nil
+		})
+	})
+	slices.Sort(all)
+	return slices.Compact(all), err
+}

@@ -77,6 +77,9 @@ func TestContacts(t *testing.T) {
 			t.Errorf("%q finds %+v", other, got)
 		}
 	}
+	if got, err := c.ContactAddresses(t.Context()); err != nil || !slices.Equal(got, []directory.Address{"family@outside.example", "zofie0@outside.example", "zofie1@outside.example", "zofie2@outside.example"}) {
+		t.Errorf("%v, %v", got, err)
+	}
 	// A look-up of the address book does not see them, nor do its totals.
 	if s, err := c.Lookup(t.Context(), "zofie1@outside.example"); err != nil || len(s) > 0 {
 		t.Errorf("%+v, %v", s, err)

@@ -21,7 +21,7 @@ type Revocations struct {
 	Log      *slog.Logger
 }
 
-// Refresh has every entry of the cache judged, which tells what is needed, and fetches all of it. What fails is shown by
+// Refresh has every entry and contact of the cache judged, which tells what is needed, and fetches all of it. What fails is shown by
 // Status and by the answers.
 func (r *Revocations) Refresh(ctx context.Context) {
 	if err := r.refresh(ctx); err != nil && ctx.Err() == nil {
@@ -34,6 +34,11 @@ func (r *Revocations) refresh(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	contacts, err := r.Cache.ContactAddresses(ctx)
+	if err != nil {
+		return err
+	}
+	primaries = append(primaries, contacts...)
 	const batch = 100
 	for len(primaries) > 0 {
 		n := min(len(primaries), batch)

@@ -258,6 +258,11 @@ func checkAnswer(t *testing.T, r Result) {
 		case a.State != trust.Encryptable && (a.Certificate != nil || a.Source != "" || chosen >= 0):
 			t.Errorf("%s: %s, yet with a certificate", a.Address, a.State)
 		}
+		for _, c := range a.Explain {
+			if a.State == trust.Encryptable && a.Members == nil && !a.Explain[0].Preferred && c.State == trust.Encryptable && sourceOrder(c.Source) < sourceOrder(a.Source) {
+				t.Errorf("%s: from %s although %s has a usable certificate", a.Address, a.Source, c.Source)
+			}
+		}
 		if a.State != trust.Encryptable {
 			blocking = append(blocking, a.Address)
 		}
@@ -392,6 +397,12 @@ func TestNeverEncryptsWhatTrustRefuses(t *testing.T) {
 			}
 			d.put(directory.Sighting{Entry: e, Seen: now.Add(-time.Duration(random.IntN(100)) * day)})
 		}
+		d.offers = map[mailaddr.Address][]Offer{}
+		for range random.IntN(4) {
+			a := people[random.IntN(len(people))]
+			d.offers[a] = append(d.offers[a], Offer{Source: []Source{Contacts, Installed}[random.IntN(2)], Raw: stock[random.IntN(len(stock))].Raw,
+				Seen: now.Add(-time.Duration(random.IntN(100)) * day), Preferred: random.IntN(5) == 0, Vouched: random.IntN(5) == 0})
+		}
 		book := f.book(d)
 		book.Policy.AcceptDirectory = random.IntN(2) == 0
 		var ask []string
@@ -420,9 +431,20 @@ func TestNeverEncryptsWhatTrustRefuses(t *testing.T) {
 	}
 }
 
-// confirm asks trust anew about a chosen certificate, for the entry that it came from.
+// confirm asks trust anew about a chosen certificate, for the entry or offer that it came from.
 func confirm(t *testing.T, book *Book, d *shelf, a Answer) {
 	t.Helper()
+	address := mailaddr.Address(a.Address)
+	for _, o := range d.offers[address] {
+		q := trust.Question{Addresses: []mailaddr.Address{address}, Now: now, Vouched: o.Vouched}
+		if o.Source == a.Source && slices.Equal(o.Raw, a.Certificate.X509.Raw) && len(book.Policy.ForEncryption(a.Certificate.X509, q)) == 0 && now.Sub(o.Seen) <= book.RefuseAfter {
+			return
+		}
+	}
+	if a.Source != GAL {
+		t.Errorf("%s is encryptable with %s from %s, which offers no such thing", a.Address, a.Certificate.SHA256, a.Source)
+		return
+	}
 	for _, s := range d.entries[mailaddr.Address(a.Address)] {
 		listed := slices.Contains(s.Entry.Addresses, mailaddr.Address(a.Address))
 		q := trust.Question{Addresses: append(slices.Clone(s.Entry.Addresses), s.Entry.Primary), Now: now, FromDirectory: listed}
