@@ -42,6 +42,7 @@ func TestTypes(t *testing.T) {
 		"Accepted": reflect.TypeFor[Accepted](), "Progress": reflect.TypeFor[Progress](), "Report": reflect.TypeFor[Report](),
 		"Result": reflect.TypeFor[Result](), "CertificateDetails": reflect.TypeFor[CertificateDetails](),
 		"Candidates": reflect.TypeFor[Candidates](), "Entries": reflect.TypeFor[Entries](),
+		"InstallReport": reflect.TypeFor[InstallReport](), "InstalledCertificates": reflect.TypeFor[InstalledCertificates](), "Install": reflect.TypeFor[Install](),
 		"Choice": reflect.TypeFor[Choice](), "Identities": reflect.TypeFor[Identities](), "ImportRequest": reflect.TypeFor[ImportRequest](),
 		"Identity": reflect.TypeFor[Identity](), "IdentityRequest": reflect.TypeFor[IdentityRequest](), "NewKeyRequest": reflect.TypeFor[NewKeyRequest](),
 		"ExportRequest": reflect.TypeFor[ExportRequest](), "PassphraseRequest": reflect.TypeFor[passphraseRequest](),

@@ -291,6 +291,8 @@ type CertificateDetails struct {
 	ExtendedKeyUsage   []string `json:"extendedKeyUsage"`
 	// Entries are the primary addresses of the directory entries that carry it.
 	Entries []string `json:"entries"`
+	// Installed is what is known about it when it was installed by hand; nil otherwise.
+	Installed *InstalledCertificate `json:"installed,omitempty"`
 	// Raw is the DER encoding.
 	Raw []byte `json:"raw"`
 }
@@ -563,6 +565,8 @@ type Verification struct {
 	// Parts are the signed parts of a mail whose verdict is "partial".
 	Parts   []Part            `json:"parts,omitempty"`
 	Headers *ProtectedHeaders `json:"headers,omitempty"`
+	// Install says what can be done with the signer's certificate; nil when there is none.
+	Install *Install `json:"install,omitempty"`
 }
 
 // Layer is one wrapping of a mail.

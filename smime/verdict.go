@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/galsyncd/galsyncd/cms"
+	"github.com/galsyncd/galsyncd/internal/mailaddr"
 	"github.com/galsyncd/galsyncd/trust"
 )
 
@@ -60,6 +61,24 @@ type Verification struct {
 	Parts []Part `json:"parts,omitempty"`
 	// Headers tells which header fields are protected; nil when none is.
 	Headers *ProtectedHeaders `json:"headers,omitempty"`
+	// Install says what can be done with the certificate of the signer. It is for the caller to fill in.
+	Install *Install `json:"install,omitempty"`
+}
+
+// Install says what one can do with the certificate of somebody who signed a mail.
+type Install struct {
+	// Action is "remove" when it is installed, "install" when it can be, and empty when it cannot.
+	Action string `json:"action,omitempty"`
+	// Certificates are the SHA-256 fingerprints of what is, or would be, installed: the one to encrypt to first.
+	Certificates []string `json:"certificates"`
+	// Addresses are those that it is, or would be, installed for.
+	Addresses []mailaddr.Address `json:"addresses"`
+	// Encryption reports that one can encrypt to one of the certificates.
+	Encryption bool `json:"encryption"`
+	// Renewal reports that another certificate of the same person is installed, and this one is newer.
+	Renewal bool `json:"renewal,omitempty"`
+	// Reasons say why it cannot be installed. Never nil.
+	Reasons []string `json:"reasons"`
 }
 
 // LayerKind is what a layer does.

@@ -21,6 +21,7 @@ import (
 	"github.com/galsyncd/galsyncd/internal/config"
 	rooms "github.com/galsyncd/galsyncd/internal/daemon"
 	"github.com/galsyncd/galsyncd/internal/httpauth"
+	"github.com/galsyncd/galsyncd/internal/installed"
 	"github.com/galsyncd/galsyncd/internal/keyring"
 	"github.com/galsyncd/galsyncd/internal/recipients"
 	"github.com/galsyncd/galsyncd/internal/service"
@@ -77,19 +78,21 @@ func (a *app) runServe(ctx context.Context, user bool) error {
 	if err != nil {
 		return err
 	}
-	var keys *keyring.Keyring
-	var keysErr error
-	if role == config.RoleUser {
-		// A keyring that cannot be used must not stop the public half.
-		if keys, keysErr = keyring.Open(keyringPath(cfg), nil); keysErr == nil {
-			defer keys.Close()
-		}
+	// A keyring that cannot be used must not stop the public half.
+	keys, keysErr := openKeyring(cfg)
+	if keysErr == nil {
+		defer keys.Close()
 	}
 
 	// Build.
+	shelf := &installed.Shelf{Store: keys, Policy: policy, Now: time.Now}
+	extra := extraSources(shelf)
 	own := rooms.Directory{Cache: copy}
 	if cfg.Sync.Contacts {
 		own.Contacts = &rooms.Contacts{Cache: copy}
+	}
+	if role == config.RoleSystem || upstreamSocket(cfg) == "" {
+		own.Extra = extra
 	}
 	var dir service.Directory = own
 	book := &recipients.Book{Directory: own, Policy: policy, Now: time.Now, WarnAfter: cfg.Cache.WarnAfter, RefuseAfter: cfg.Cache.RefuseAfter}
@@ -100,7 +103,8 @@ func (a *app) runServe(ctx context.Context, user bool) error {
 		status.Protocol = source.Name()
 	}
 	if up := upstreamSocket(cfg); up != "" {
-		upstream := &rooms.Upstream{Client: &client.Client{Socket: up}, Own: own}
+		upstream := &rooms.Upstream{Client: &client.Client{Socket: up}, Own: own, Extra: extra,
+			AcceptInstalled: cfg.Upstream.Installed == "accept", Optional: cfg.Upstream.Socket == "" && !exists(systemConfig)}
 		dir, book.Directory = upstream, upstream
 		status.Protocol, status.URL, status.Upstream = "upstream", up, upstream.Client
 	}
@@ -124,8 +128,15 @@ func (a *app) runServe(ctx context.Context, user bool) error {
 	encrypter := rooms.Encrypter{Book: book, Algorithms: algorithms}
 	online := newOnline(cfg, runs, own, log)
 	spool := rooms.Spool(cfg.Cache.Dir)
-	verifier := rooms.Verifier{Policy: policy, Now: time.Now, MaxContent: cfg.Limits.MaxMessage}
-	if keysErr == nil && keys != nil {
+	verifier := rooms.Verifier{Policy: policy, Now: time.Now, MaxContent: cfg.Limits.MaxMessage, Directory: book.Directory}
+	var certificates service.Certificates = rooms.NoCertificates{Err: keysErr}
+	if keysErr == nil {
+		installer := &installed.Installer{Shelf: shelf, Book: book, ForEveryone: role == config.RoleSystem}
+		verifier.Installer = installer
+		installer.Verify = verifier.Findings // with what was installed
+		certificates = rooms.Certificates{Installer: installer, Directory: dir}
+	}
+	if keysErr == nil && role == config.RoleUser {
 		encrypter.Signer = &rooms.Signer{Keys: newKeys(cfg, keys, log), Now: time.Now}
 		verifier.Capabilities = &rooms.Capabilities{Keyring: keys, Directory: dir, Log: log}
 		algorithms.Capabilities = verifier.Capabilities.Of
@@ -134,10 +145,10 @@ func (a *app) runServe(ctx context.Context, user bool) error {
 		Role: service.RoleSystem, Build: service.Build{Version: version}, Admins: cfg.Socket.Admins,
 		Limits: service.Limits{MaxMessage: cfg.Limits.MaxMessage, PerUser: cfg.Limits.ConcurrentPerUser},
 		Status: status, Syncer: runs, Recipients: book, Directory: dir, Encrypter: encrypter,
-		Checker:  rooms.Checker{Cache: copy, Keyring: keys, KeyringErr: keysErr, KeyringPath: keyringPath(cfg)},
-		Verifier: verifier,
-		Spool:    func() (service.Spool, error) { return spool() },
-		Log:      log,
+		Checker:  rooms.Checker{Cache: copy, Name: preciousName(role), Keyring: keys, KeyringErr: keysErr, KeyringPath: keyringPath(cfg)},
+		Verifier: verifier, Certificates: certificates,
+		Spool: func() (service.Spool, error) { return spool() },
+		Log:   log,
 	}
 	if online != nil {
 		server.Online, server.OnlineOnMiss = online, cfg.Sync.OnlineOnMiss
@@ -149,7 +160,9 @@ func (a *app) runServe(ctx context.Context, user bool) error {
 		server.Keyring, server.Decrypter, server.Signer = none, none, none
 		if keysErr == nil {
 			server.Keyring = rooms.Keyring{Keys: encrypter.Signer.Keys}
-			server.Decrypter = rooms.Decrypter{Keys: encrypter.Signer.Keys, Spool: spool, MaxContent: cfg.Limits.MaxMessage, Verifier: verifier}
+			decrypter := rooms.Decrypter{Keys: encrypter.Signer.Keys, Spool: spool, MaxContent: cfg.Limits.MaxMessage, Verifier: verifier}
+			verifier.Installer.Decrypt = decrypter.Decrypted
+			server.Decrypter = decrypter
 			server.Signer = *encrypter.Signer
 		}
 	}
@@ -261,7 +274,38 @@ func upstreamSocket(cfg *config.Config) string {
 	return cmp.Or(cfg.Upstream.Socket, client.SystemSocket)
 }
 
-func keyringPath(cfg *config.Config) string { return filepath.Join(cfg.Keyring.Dir, "keyring.db") }
+// keyringPath is the precious file: the keyring of a user, or in the system role what was installed for everyone.
+func keyringPath(cfg *config.Config) string {
+	if cfg.Role == config.RoleUser {
+		return filepath.Join(cfg.Keyring.Dir, keyring.FileName)
+	}
+	return filepath.Join(cfg.Cache.Dir, keyring.InstalledFileName)
+}
+
+func preciousName(role config.Role) string {
+	if role == config.RoleUser {
+		return "keyring"
+	}
+	return "installed"
+}
+
+// openKeyring opens it; the system's has no room for keys.
+func openKeyring(cfg *config.Config) (*keyring.Keyring, error) {
+	return keyring.Open(keyringPath(cfg), &keyring.Options{CertificatesOnly: cfg.Role != config.RoleUser})
+}
+
+// extraSources are those beside the address book; a store that could not be opened is none.
+func extraSources(shelf *installed.Shelf) []recipients.Extra {
+	if shelf.Store == nil {
+		return nil
+	}
+	return []recipients.Extra{shelf}
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
 
 // newKeys says how long the user's keyring stays open, and where its passphrase is.
 func newKeys(cfg *config.Config, keys *keyring.Keyring, log *slog.Logger) *rooms.Keys {

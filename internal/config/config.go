@@ -151,6 +151,9 @@ type Keyring struct {
 type Upstream struct {
 	// Socket is "" when the data comes from Exchange; always "" in the system role.
 	Socket string
+	// Installed is "accept" when an administrator's word stands in for the chain of certificates installed for everyone,
+	// else "chain".
+	Installed string
 }
 
 // Socket is the [socket] section: the local service.

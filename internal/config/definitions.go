@@ -236,6 +236,10 @@ func keyringKeys() []definition {
 			doc: "User role: the socket of the system service to take directory data from, in place of Exchange. Empty without " +
 				"exchange.url means /run/galsyncd/galsyncd.sock.",
 			target: func(c *Config) any { return (*directory)(&c.Upstream.Socket) }, check: checkUpstream},
+		{key: "upstream.installed", kind: "string", standard: `"accept"`, values: []string{"accept", "chain"},
+			doc: `User role: whether certificates that an administrator installed for everyone and trusts are trusted ("accept"), or need ` +
+				`a chain to one of this user's anchors like others ("chain").`,
+			target: func(c *Config) any { return &c.Upstream.Installed }},
 	}
 }
 

@@ -13,7 +13,9 @@ import (
 // Checker verifies the files of the daemon. It implements service.Checker.
 type Checker struct {
 	Cache *cache.Cache
-	// Keyring is nil in the system role, and when it could not be opened; KeyringErr then says why.
+	// Name is "keyring", or "installed" for the file of certificates installed for everyone.
+	Name string
+	// Keyring is nil when it could not be opened; KeyringErr then says why.
 	Keyring     *keyring.Keyring
 	KeyringErr  error
 	KeyringPath string
@@ -25,9 +27,9 @@ func (c Checker) Check(ctx context.Context) (service.CheckReport, error) {
 	const restore = "restore a copy; galsyncd does not touch it"
 	switch {
 	case c.KeyringErr != nil:
-		files = append(files, fileCheck("keyring", c.KeyringPath, c.KeyringErr, restore))
+		files = append(files, fileCheck(c.Name, c.KeyringPath, c.KeyringErr, restore))
 	case c.Keyring != nil:
-		files = append(files, fileCheck("keyring", c.KeyringPath, c.Keyring.Check(), restore))
+		files = append(files, fileCheck(c.Name, c.KeyringPath, c.Keyring.Check(), restore))
 	}
 	report := service.CheckReport{OK: true, Files: files}
 	for _, f := range files {

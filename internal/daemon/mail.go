@@ -131,10 +131,11 @@ func (d Decrypter) Decrypt(ctx context.Context, message io.Reader, o service.Dec
 		identities[i] = cms.Identity{Certificate: id.Certificate, Key: id.Key}
 	}
 	opts := &smime.DecryptOptions{
-		Identities: identities, Spool: d.Spool, MaxContent: d.MaxContent, Verify: *d.Verifier.options(service.VerifyOptions{}),
+		Identities: identities, Spool: d.Spool, MaxContent: d.MaxContent, Verify: *d.Verifier.options(ctx, service.VerifyOptions{}),
 		Unwrap: o.Unwrap, AllowTripleDES: o.TripleDES,
 	}
 	open := func(m smime.Decrypted) (io.Writer, error) {
+		d.Verifier.advise(ctx, m.Verification)
 		return begin(service.Decrypted{Protection: m.Protection.String(), Cipher: m.Cipher.String(), Verification: m.Verification})
 	}
 	result, err := smime.Decrypt(ctx, message, open, opts)

@@ -11,8 +11,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/galsyncd/galsyncd/internal/installed"
 	"github.com/galsyncd/galsyncd/internal/keyring"
 	"github.com/galsyncd/galsyncd/internal/mailaddr"
+	"github.com/galsyncd/galsyncd/internal/recipients"
 	"github.com/galsyncd/galsyncd/internal/service"
 	"github.com/galsyncd/galsyncd/smime"
 	"github.com/galsyncd/galsyncd/trust"
@@ -110,14 +112,26 @@ type Verifier struct {
 	MaxContent int64
 	// Capabilities keep what signers announce; nil in the system role.
 	Capabilities *Capabilities
+	// Directory knows senders: intermediate certificates, certificates that somebody vouches for; nil: none.
+	Directory recipients.Directory
+	// Installer knows what was installed; nil: nothing can be.
+	Installer *installed.Installer
 }
 
 // Verify implements service.Verifier.
 func (v Verifier) Verify(ctx context.Context, message io.Reader, o service.VerifyOptions) (*smime.Verification, error) {
-	findings, err := smime.Unwrap(ctx, message, o.Unwrap, &smime.UnwrapOptions{Verify: v.options(o)})
+	var begin func(*smime.Verification) (io.Writer, error)
+	if o.Unwrap != nil {
+		begin = func(found *smime.Verification) (io.Writer, error) {
+			v.advise(ctx, found)
+			return o.Unwrap(found)
+		}
+	}
+	findings, err := smime.Unwrap(ctx, message, begin, &smime.UnwrapOptions{Verify: v.options(ctx, o)})
 	if err != nil {
 		return nil, mailProblem(err)
 	}
+	v.advise(ctx, findings)
 	// What was not needed for the verdict counts against the limit of the service, and must have come whole.
 	if _, err := io.Copy(io.Discard, message); err != nil {
 		return nil, err
@@ -126,6 +140,29 @@ func (v Verifier) Verify(ctx context.Context, message io.Reader, o service.Verif
 	return findings, nil
 }
 
-func (v Verifier) options(o service.VerifyOptions) *smime.VerifyOptions {
-	return &smime.VerifyOptions{Policy: v.Policy, Now: v.Now, MaxContent: v.MaxContent, ReportSHA1: o.SHA1}
+// Findings judges the signatures of a mail, without advice on what to install.
+func (v Verifier) Findings(ctx context.Context, message io.Reader) (*smime.Verification, error) {
+	found, err := smime.Verify(ctx, message, v.options(ctx, service.VerifyOptions{}))
+	if err != nil {
+		return nil, mailProblem(err)
+	}
+	return found, nil
+}
+
+// advise says what can be done with the signer's certificate. A store in trouble does not hide what was found.
+func (v Verifier) advise(ctx context.Context, found *smime.Verification) {
+	if v.Installer == nil || found == nil || found.Install != nil {
+		return
+	}
+	if advice, err := v.Installer.Signer(ctx, found); err == nil {
+		found.Install = advice
+	}
+}
+
+func (v Verifier) options(ctx context.Context, o service.VerifyOptions) *smime.VerifyOptions {
+	judge := &installed.Judge{Context: ctx, Policy: v.Policy, Directory: v.Directory}
+	if v.Installer != nil {
+		judge.Shelf = v.Installer.Shelf
+	}
+	return &smime.VerifyOptions{Policy: judge, Now: v.Now, MaxContent: v.MaxContent, ReportSHA1: o.SHA1}
 }

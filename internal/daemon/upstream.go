@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"sync"
 	"time"
 
@@ -22,6 +23,11 @@ type Upstream struct {
 	Own    Directory
 	// Extra are the user's own sources. What the system's daemon offers is added to them.
 	Extra []recipients.Extra
+	// AcceptInstalled takes an administrator's word for certificates installed for everyone, in place of a chain.
+	AcceptInstalled bool
+	// Optional says that there need not be a system's daemon: where its socket does not exist, there is no address book, and
+	// the user's own sources answer alone.
+	Optional bool
 
 	mu   sync.Mutex
 	last recipients.Freshness // of the data, as an answer of the system's daemon said
@@ -40,6 +46,9 @@ func (u *Upstream) Lookup(ctx context.Context, address mailaddr.Address) (recipi
 
 func (u *Upstream) candidates(ctx context.Context, address mailaddr.Address) (recipients.Found, error) {
 	answer, err := u.Client.Directory(ctx, string(address))
+	if u.nobodyThere(err) {
+		return u.Own.Lookup(ctx, address)
+	}
 	if err != nil {
 		return fallback(u, ctx, err, func() (recipients.Found, error) { return u.Own.Lookup(ctx, address) })
 	}
@@ -50,18 +59,23 @@ func (u *Upstream) candidates(ctx context.Context, address mailaddr.Address) (re
 			found.Sightings = append(found.Sightings, directory.Sighting{Entry: entry(s.Entry), Seen: s.Seen, Claimed: s.Claimed, Members: members(s.Members)})
 		}
 		for _, o := range a.Offers {
-			found.Offers = append(found.Offers, offered(o))
+			found.Offers = append(found.Offers, u.offered(o))
 		}
 	}
 	return found, nil
 }
 
-// offered makes the domain's offer of the wire's. Whom the system's daemon prefers or vouches for is a decision of somebody
-// else: what counts here are the user's own.
-func offered(o client.Offer) recipients.Offer {
-	return recipients.Offer{Source: recipients.Source(o.Source), Raw: o.Raw, Fault: o.Fault, Property: directory.Property(o.Property),
-		Default: o.Default, Name: o.Name, Intermediates: o.Intermediates, Seen: o.Seen}
+// offered makes the domain's offer of the wire's. Whom the system's daemon prefers is somebody else's choice. That an
+// administrator vouches for a certificate that he installed for everyone counts only when the user's settings say so.
+func (u *Upstream) offered(o client.Offer) recipients.Offer {
+	source := recipients.Source(o.Source)
+	return recipients.Offer{Source: source, Raw: o.Raw, Fault: o.Fault, Property: directory.Property(o.Property),
+		Default: o.Default, Name: o.Name, Intermediates: o.Intermediates, Seen: o.Seen,
+		Vouched: o.Vouched && source == recipients.Installed && u.AcceptInstalled}
 }
+
+// nobodyThere reports whether err means that this machine has no system's daemon, and need not have one.
+func (u *Upstream) nobodyThere(err error) bool { return u.Optional && errors.Is(err, fs.ErrNotExist) }
 
 // fallback asks the own cache after the upstream failed, if that was ever filled.
 func fallback[T any](u *Upstream, ctx context.Context, failure error, own func() (T, error)) (T, error) {
@@ -87,6 +101,9 @@ func (u *Upstream) Freshness(ctx context.Context) (recipients.Freshness, error) 
 		return last, nil
 	}
 	s, err := u.Client.Status(ctx)
+	if u.nobodyThere(err) {
+		return u.Own.Freshness(ctx)
+	}
 	if err != nil {
 		return fallback(u, ctx, err, func() (recipients.Freshness, error) { return u.Own.Freshness(ctx) })
 	}

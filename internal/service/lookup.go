@@ -1,9 +1,7 @@
 package service
 
 import (
-	"crypto/sha256"
 	"crypto/x509"
-	"encoding/hex"
 	"encoding/pem"
 	"fmt"
 	"net/http"
@@ -177,18 +175,15 @@ func (s *Server) getCertificate(w http.ResponseWriter, r *http.Request) error {
 	if _, err := query(r); err != nil {
 		return err
 	}
-	want, err := hex.DecodeString(strings.ReplaceAll(r.PathValue("sha256"), ":", ""))
-	if err != nil || len(want) != sha256.Size {
-		return NewProblem(CodeBadRequest, "a certificate is named by its SHA-256 fingerprint: 64 hex digits", "")
+	sum, err := certificateName(r)
+	if err != nil {
+		return err
 	}
 	kind := accepted(r, "application/json", "application/pkix-cert", "application/x-pem-file")
 	if kind == "" {
 		return NewProblem(CodeNotAcceptable, "a certificate comes as application/json, application/pkix-cert or application/x-pem-file", "")
 	}
-	if s.Directory == nil {
-		return missing("a directory")
-	}
-	der, entries, err := s.Directory.Certificate(r.Context(), [32]byte(want))
+	der, entries, entry, err := s.anyCertificate(r.Context(), sum)
 	if err != nil {
 		return err
 	}
@@ -203,6 +198,7 @@ func (s *Server) getCertificate(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	details.Installed = entry
 	return writeJSON(w, http.StatusOK, details)
 }
 

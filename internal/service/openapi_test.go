@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/galsyncd/galsyncd/internal/installed"
 	"github.com/galsyncd/galsyncd/internal/recipients"
 	"github.com/galsyncd/galsyncd/internal/service/apitest"
 	"github.com/galsyncd/galsyncd/smime"
@@ -75,6 +76,7 @@ func TestOpenAPITypes(t *testing.T) {
 		"Identity": reflect.TypeFor[Identity](), "IdentityRequest": reflect.TypeFor[IdentityRequest](), "NewKeyRequest": reflect.TypeFor[NewKeyRequest](),
 		"ExportRequest": reflect.TypeFor[ExportRequest](), "PassphraseRequest": reflect.TypeFor[PassphraseRequest](),
 		"Preferences": reflect.TypeFor[Preferences](), "PreferenceList": reflect.TypeFor[PreferenceList](),
+		"InstallReport": reflect.TypeFor[installed.Report](), "InstalledCertificates": reflect.TypeFor[installed.List](),
 		"Choice": reflect.TypeFor[Choice](), "Verification": reflect.TypeFor[smime.Verification](), "KeyringStatus": reflect.TypeFor[KeyringStatus](), "CheckReport": reflect.TypeFor[CheckReport](),
 	} {
 		for _, fault := range doc.Matches(apitest.Schema{"$ref": "#/components/schemas/" + name}, typ) {

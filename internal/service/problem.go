@@ -17,6 +17,8 @@ const (
 	CodeBadRequest          Code = "bad-request"
 	CodeBadMessage          Code = "bad-message"
 	CodeBadIdentity         Code = "bad-identity"
+	CodeBadCertificate      Code = "bad-certificate"
+	CodeCertificateRefused  Code = "certificate-refused"
 	CodeNoRecipients        Code = "no-recipients"
 	CodeRecipientUnknown    Code = "recipient-unknown"
 	CodeRecipientsUnusable  Code = "recipients-unusable"
@@ -59,6 +61,8 @@ var kinds = []kind{
 	{CodeBadRequest, 400, "The request is not one that this service understands"},
 	{CodeBadMessage, 422, "The body is not a mail that can be worked on"},
 	{CodeBadIdentity, 422, "The file holds no key and certificate that can be used"},
+	{CodeBadCertificate, 422, "The body holds no certificate that can be installed"},
+	{CodeCertificateRefused, 422, "The certificate is not installed unless it is wished explicitly"},
 	{CodeNoRecipients, 422, "The mail names no recipient"},
 	{CodeRecipientUnknown, 422, "Nothing is known about a recipient"},
 	{CodeRecipientsUnusable, 422, "A recipient has no usable certificate"},

@@ -51,6 +51,8 @@ type Server struct {
 	Signer    Signer
 	Keyring   Keyring
 	Checker   Checker
+	// Certificates are those that the owner, or in RoleSystem an administrator for everyone, installed.
+	Certificates Certificates
 
 	// Spool makes room for encrypted copies that have to wait for their turn; it never sees plaintext. Nil: memory, of
 	// which one request gets at most 64 MiB.

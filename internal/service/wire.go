@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/galsyncd/galsyncd/directory"
+	"github.com/galsyncd/galsyncd/internal/installed"
 	"github.com/galsyncd/galsyncd/internal/recipients"
 )
 
@@ -236,6 +237,8 @@ type CertificateDetails struct {
 	ExtendedKeyUsage   []string `json:"extendedKeyUsage"`
 	// Entries are the primary addresses of the directory entries that carry it.
 	Entries []string `json:"entries"`
+	// Installed is what is known about it when it was installed by hand; absent otherwise.
+	Installed *installed.Entry `json:"installed,omitempty"`
 	// Raw is the DER encoding.
 	Raw []byte `json:"raw"`
 }
@@ -295,7 +298,7 @@ type CheckReport struct {
 
 // FileCheck is the state of one file.
 type FileCheck struct {
-	// Name is "cache" or "keyring".
+	// Name is "cache", "keyring" or "installed".
 	Name string `json:"name"`
 	Path string `json:"path"`
 	// State is "ok", "missing" or "damaged".

@@ -1,0 +1,117 @@
+// Package installed is about the certificates of people outside the organisation, which a person installs by hand: it reads
+// them out of signed mails and files, says what is unusual about them, keeps them, and answers for them when a mail is
+// encrypted or a signature judged.
+//
+// It promises that nothing is stored by itself; that a decision to trust a certificate for an address stands in for its
+// chain and for nothing else; that an installed certificate never goes before a usable one of the address book unless the
+// person chose it; and that what is unusual is said before anything is stored.
+package installed
+
+import (
+	"context"
+	"crypto/x509"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/galsyncd/galsyncd/internal/keyring"
+	"github.com/galsyncd/galsyncd/internal/mailaddr"
+	"github.com/galsyncd/galsyncd/internal/recipients"
+	"github.com/galsyncd/galsyncd/trust"
+)
+
+// Shelf is where installed certificates stand: those of one user, or in the system role those of everyone. Set its fields
+// before the first use. It implements recipients.Extra.
+type Shelf struct {
+	Store *keyring.Keyring
+	// Policy is the one of the daemon; its settings hold for issuers that the person trusts, too.
+	Policy *trust.Policy
+	// Now is the clock; nil means time.Now.
+	Now func() time.Time
+
+	issuers atomic.Pointer[issuerPolicy]
+}
+
+// issuerPolicy trusts the issuers that the person trusts, as of a version of the store.
+type issuerPolicy struct {
+	version uint64
+	policy  *trust.Policy
+}
+
+func (s *Shelf) now() time.Time {
+	if s.Now == nil {
+		return time.Now()
+	}
+	return s.Now()
+}
+
+// Offers implements recipients.Extra: the certificates that are installed for address, with what the person decided.
+func (s *Shelf) Offers(_ context.Context, address mailaddr.Address) ([]recipients.Offer, error) {
+	list, err := s.Store.InstalledFor(address)
+	if err != nil || len(list) == 0 {
+		return nil, err
+	}
+	choice, chosen, err := s.Store.Choice(address)
+	if err != nil {
+		return nil, err
+	}
+	var offers []recipients.Offer
+	for _, in := range list {
+		_, trusted := in.For(address)
+		if !trusted {
+			if trusted, err = s.underTrustedIssuer(&in, address); err != nil {
+				return nil, err
+			}
+		}
+		o := recipients.Offer{Source: recipients.Installed, Raw: in.Certificate.Raw, Name: in.Certificate.Subject.CommonName,
+			Preferred: chosen && choice == in.Fingerprint, Vouched: trusted}
+		for _, c := range in.Chain {
+			o.Intermediates = append(o.Intermediates, c.Raw)
+		}
+		offers = append(offers, o)
+	}
+	return offers, nil
+}
+
+// underTrustedIssuer reports whether a chain leads to an issuer that the person trusts.
+func (s *Shelf) underTrustedIssuer(in *keyring.Installed, address mailaddr.Address) (bool, error) {
+	p, err := s.issuerPolicy()
+	if err != nil || p == nil {
+		return false, err
+	}
+	return chained(p.ForEncryption(in.Certificate, trust.Question{Addresses: []mailaddr.Address{address}, Intermediates: in.Chain, Now: s.now()})), nil
+}
+
+// chained reports that nothing is held against the chain of a certificate.
+func chained(findings []trust.Finding) bool {
+	return !slices.ContainsFunc(findings, func(f trust.Finding) bool {
+		return f.State == trust.Untrusted || f.State == trust.Revoked || f.State == trust.RevocationUnknown
+	})
+}
+
+// issuerPolicy is the policy under which the issuers that the person trusts are the only anchors; nil when there are none.
+func (s *Shelf) issuerPolicy() (*trust.Policy, error) {
+	version := s.Store.Version()
+	if known := s.issuers.Load(); known != nil && known.version == version {
+		return known.policy, nil
+	}
+	list, err := s.Store.Issuers()
+	if err != nil {
+		return nil, err
+	}
+	made := &issuerPolicy{version: version}
+	if len(list) > 0 {
+		pool := x509.NewCertPool()
+		for _, issuer := range list {
+			pool.AddCert(issuer.Certificate)
+		}
+		made.policy = under(s.Policy, pool, len(list))
+	}
+	s.issuers.Store(made)
+	return made.policy, nil
+}
+
+// under makes a policy with other anchors and the same settings.
+func under(p *trust.Policy, anchors *x509.CertPool, count int) *trust.Policy {
+	return &trust.Policy{Anchors: anchors, AnchorCount: count}
+}
