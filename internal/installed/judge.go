@@ -28,6 +28,33 @@ type Judge struct {
 // ForSigning returns what is held against a signer's certificate, as trust.Policy does. A certificate that is installed
 // and trusted for the address needs no chain, nor does one whose chain leads to an issuer that the person trusts.
 func (j *Judge) ForSigning(cert *x509.Certificate, q trust.Question) []trust.Finding {
+	_, findings := j.decide(cert, j.informed(cert, q))
+	return findings
+}
+
+// Revocation returns what is known about the revocation of cert, as trust.Policy does.
+func (j *Judge) Revocation(cert *x509.Certificate, q trust.Question) trust.Revocation {
+	q = j.informed(cert, q)
+	p, _ := j.decide(cert, q)
+	return p.Revocation(cert, q)
+}
+
+// decide judges by the policy, and where that finds no chain under the issuers that the person trusts.
+func (j *Judge) decide(cert *x509.Certificate, q trust.Question) (*trust.Policy, []trust.Finding) {
+	findings := j.policy().ForSigning(cert, q)
+	if chained(findings) || j.Shelf == nil {
+		return j.policy(), findings
+	}
+	if p, err := j.Shelf.issuerPolicy(); err == nil && p != nil {
+		if under := p.ForSigning(cert, q); !untrusted(under) {
+			return p, under
+		}
+	}
+	return j.policy(), findings
+}
+
+// informed adds what is known about the addresses of a question.
+func (j *Judge) informed(cert *x509.Certificate, q trust.Question) trust.Question {
 	var more []*x509.Certificate
 	for _, a := range q.Addresses {
 		found := j.found(a)
@@ -41,16 +68,7 @@ func (j *Judge) ForSigning(cert *x509.Certificate, q trust.Question) []trust.Fin
 		}
 	}
 	q.Intermediates = append(more, q.Intermediates...)
-	findings := j.policy().ForSigning(cert, q)
-	if chained(findings) || j.Shelf == nil {
-		return findings
-	}
-	if p, err := j.Shelf.issuerPolicy(); err == nil && p != nil {
-		if under := p.ForSigning(cert, q); chained(under) {
-			return under
-		}
-	}
-	return findings
+	return q
 }
 
 func (j *Judge) policy() *trust.Policy {

@@ -89,6 +89,11 @@ func chained(findings []trust.Finding) bool {
 	})
 }
 
+// untrusted reports that no chain was found.
+func untrusted(findings []trust.Finding) bool {
+	return slices.ContainsFunc(findings, func(f trust.Finding) bool { return f.State == trust.Untrusted })
+}
+
 // issuerPolicy is the policy under which the issuers that the person trusts are the only anchors; nil when there are none.
 func (s *Shelf) issuerPolicy() (*trust.Policy, error) {
 	version := s.Store.Version()
@@ -113,5 +118,9 @@ func (s *Shelf) issuerPolicy() (*trust.Policy, error) {
 
 // under makes a policy with other anchors and the same settings.
 func under(p *trust.Policy, anchors *x509.CertPool, count int) *trust.Policy {
-	return &trust.Policy{Anchors: anchors, AnchorCount: count}
+	made := &trust.Policy{Anchors: anchors, AnchorCount: count}
+	if p != nil {
+		made.Revocations, made.RevocationRequired = p.Revocations, p.RevocationRequired
+	}
+	return made
 }
