@@ -216,7 +216,7 @@ func (i *Installer) judge(m *material, item *Item) ([]trust.Finding, error) {
 	if err != nil || p == nil {
 		return findings, err
 	}
-	if under := ask(p); chained(under) {
+	if under := ask(p); !untrusted(under) {
 		return under, nil
 	}
 	return findings, nil
