@@ -102,7 +102,7 @@ func cmdFault(w *world, neg bool, args []string) {
 // cmdPeople changes the address book.
 func cmdPeople(w *world, neg bool, args []string) {
 	if neg || len(args) < 2 {
-		w.Fatalf("usage: people add|remove|recipe|keep|hide ...")
+		w.Fatalf("usage: people add|remove|recipe|certificate|keep|hide ...")
 	}
 	d := w.exchange.Directory()
 	switch args[0] {
@@ -115,6 +115,8 @@ func cmdPeople(w *world, neg bool, args []string) {
 		}
 	case "recipe": // ADDRESS RECIPE
 		w.Check(d.SetRecipe(args[1], w.recipe(args[2])))
+	case "certificate": // ADDRESS FILE, in DER
+		w.Check(d.ReplaceCertificates(args[1], [][]byte{[]byte(w.ReadFile(args[2]))}, nil))
 	case "keep": // NUMBER
 		n, err := strconv.Atoi(args[1])
 		w.Check(err)

@@ -21,6 +21,7 @@ type world struct {
 	*testscript.TestScript // of the command that runs
 
 	exchange *exchangesim.Server
+	web      *web
 	options  exchangesim.Options
 	before   exchangesim.Requests
 	daemons  map[string]*daemonProcess
@@ -66,6 +67,9 @@ func (w *world) close() {
 	if w.stranger != nil {
 		w.stranger.cmd.Process.Kill()
 		w.stranger.cmd.Wait()
+	}
+	if w.web != nil {
+		w.web.server.Close()
 	}
 	if w.exchange != nil {
 		w.exchange.Close()

@@ -243,7 +243,7 @@ func (r *run) fetchList(t target, record listRecord) (listRecord, *[]revoked, er
 
 func ended(next, now time.Time) error {
 	if next.Add(skew).Before(now) {
-		return refuse("the server's newest one held until %s", moment(next))
+		return fmt.Errorf("the server's newest one held until %s", moment(next))
 	}
 	return nil
 }
