@@ -22,7 +22,7 @@ demo: build
 	@scripts/demo bin
 
 test:
-	@scripts/peers openssl gpgsm nss xmllint curl mandoc
+	@scripts/peers openssl gpgsm nss xmllint curl mandoc pinentry-curses
 	@$(MAKE) --no-print-directory gates
 	$(GO) test -race -timeout 9m ./...
 

@@ -13,7 +13,7 @@ import (
 
 // The program runs as a real child process: it is this test binary under its own name.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"galsyncd": main, "strangerd": stranger, "townsman": townsman})
+	testscript.Main(m, map[string]func(){"galsyncd": main, "strangerd": stranger, "pinentry": fakePinentry, "townsman": townsman})
 }
 
 // TestScripts runs testdata/script: what users rely on, one script each. The commands that the scripts have on top of

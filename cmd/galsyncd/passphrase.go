@@ -3,27 +3,37 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"strings"
 
 	"golang.org/x/term"
+
+	"github.com/galsyncd/galsyncd/internal/config"
+	"github.com/galsyncd/galsyncd/internal/pinentry"
 )
 
 const maxPassphrase = 1024
 
-// passphrase reads one from the first line of a file, or asks on the terminal, twice when it is new.
+// passphrase reads one from the first line of a file, or asks with pinentry or on the terminal, twice when it is new.
 func (a *app) passphrase(prompt, file string, isNew bool) (string, error) {
 	if file != "" {
 		return a.passphraseFrom(file)
 	}
-	tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
-	if err != nil {
+	tty, ttyErr := os.OpenFile("/dev/tty", os.O_RDWR, 0)
+	if ttyErr == nil {
+		defer tty.Close()
+	}
+	if program := a.pinentry(ttyErr == nil); program != "" {
+		return askPinentry(program, prompt, isNew, ttyErr == nil)
+	}
+	if ttyErr != nil {
 		return "", &exitError{status: exitUsage, err: fmt.Errorf("ask for the %s: no terminal", prompt), hint: "give a file with --passphrase-file (and --pfx-passphrase-file)"}
 	}
-	defer tty.Close()
 	first, err := ask(tty, prompt+": ")
 	if err != nil || !isNew {
 		return first, err
@@ -36,6 +46,44 @@ func (a *app) passphrase(prompt, file string, isNew bool) (string, error) {
 		return "", &exitError{status: exitUsage, err: errors.New("the two passphrases differ")}
 	}
 	return first, nil
+}
+
+// pinentry is the program that asks for passphrases here; empty for the terminal. Without a display and a terminal nobody
+// could answer it.
+func (a *app) pinentry(terminal bool) string {
+	program := "auto"
+	if c, err := a.load(config.RoleUser); err == nil { // a broken configuration is the daemon's to complain about
+		program = c.Keyring.Pinentry
+	}
+	display := os.Getenv("DISPLAY") != "" || os.Getenv("WAYLAND_DISPLAY") != ""
+	switch {
+	case program == "none" || !display && !terminal:
+		return ""
+	case program != "auto":
+		return program
+	case display:
+		path, _ := exec.LookPath("pinentry")
+		return path
+	}
+	return ""
+}
+
+func askPinentry(program, prompt string, isNew, terminal bool) (string, error) {
+	p := pinentry.Prompt{Title: "galsyncd", Description: "galsyncd needs the " + prompt + ".", Label: "Passphrase:"}
+	if isNew {
+		p.Repeat = "Once more:"
+	}
+	if terminal {
+		p.TTY = "/dev/tty"
+	}
+	passphrase, err := pinentry.Ask(context.Background(), program, p)
+	switch {
+	case errors.Is(err, pinentry.ErrCancelled):
+		return "", &exitError{status: exitNotFound, err: fmt.Errorf("ask for the %s: %w", prompt, pinentry.ErrCancelled)}
+	case err != nil:
+		return "", &exitError{status: exitConfig, err: fmt.Errorf("ask for the %s: %w", prompt, err), hint: `set keyring.pinentry to another program, or to "none"; or give a file with --passphrase-file`}
+	}
+	return passphrase, nil
 }
 
 func ask(tty *os.File, prompt string) (string, error) {

@@ -34,6 +34,7 @@ var allowed = map[string][]string{
 	"internal/keyring":     {"cms", "internal/mailaddr"},
 	"internal/mailaddr":    {},
 	"internal/probe":       {"cms", "directory", "ews"},
+	"internal/pinentry":    {},
 	"internal/recipients":  {"directory", "trust", "internal/mailaddr"},
 	"internal/revocation":  {"trust"},
 	"internal/service":     {"internal/installed", "internal/recipients", "directory", "smime", "trust", "internal/keyring", "internal/mailaddr"},

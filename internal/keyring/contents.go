@@ -16,13 +16,12 @@ import (
 
 // contents is what is asked for with every mail, read and parsed once after each change of the file.
 type contents struct {
-	installed   []Installed                             // by fingerprint
-	byAddress   map[mailaddr.Address][]int              // indexes of installed, the newest first
-	byPrint     map[[sha256.Size]byte]int               // the same
-	issuers     []Issuer                                // by fingerprint
-	choices     map[mailaddr.Address][sha256.Size]byte  //
-	preferences map[mailaddr.Address]Preferences        // "" is the default
-	parsed      map[[sha256.Size]byte]*x509.Certificate // of installed, with their chains, and of issuers
+	installed   []Installed                            // by fingerprint
+	byAddress   map[mailaddr.Address][]int             // indexes of installed, the newest first
+	byPrint     map[[sha256.Size]byte]int              // the same
+	issuers     []Issuer                               // by fingerprint
+	choices     map[mailaddr.Address][sha256.Size]byte //
+	preferences map[mailaddr.Address]Preferences       // "" is the default
 }
 
 // Version grows with every change of the file.
