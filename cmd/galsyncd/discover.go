@@ -77,6 +77,9 @@ func (a *app) runDiscover(ctx context.Context, text string, f discoverFlags) err
 	}
 	defer c.Anonymous.CloseIdleConnections()
 	r, err := c.Discover(ctx)
+	if err == nil && ctx.Err() != nil {
+		err = fmt.Errorf("find the %s service of %s: %w", f.protocol, address, ctx.Err())
+	}
 	if err != nil {
 		return err
 	}

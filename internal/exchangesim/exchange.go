@@ -119,6 +119,9 @@ func (x *exchange) answer() (status int, body []byte) {
 	if x.command != nil {
 		return x.server.run(x.command)
 	}
+	if x.err == nil {
+		x.err = x.checkImpersonation()
+	}
 	if x.err != nil {
 		var refused *requestError
 		if !errors.As(x.err, &refused) {

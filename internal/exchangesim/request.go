@@ -35,6 +35,7 @@ const firstWithShape = "Exchange2010_SP2"
 type query struct {
 	operation string // "ResolveNames", "ExpandDL", "FindItem" or "GetItem"
 	version   string // "" when the header named none
+	mailbox   string // that the request is made for; "" is the account's own
 	// entry is what to resolve, the group to expand, the folder, or the first item to get.
 	entry string
 	full  bool   // ReturnFullContactData
@@ -166,6 +167,12 @@ func parseRequest(body []byte) (*query, error) {
 // header reads the version; other headers are for features that are not asked for here.
 func (q *query) header(header *element) error {
 	for _, h := range header.children {
+		if h.is(nsTypes, "ExchangeImpersonation") {
+			var err error
+			if q.mailbox, err = impersonation(h); err != nil {
+				return err
+			}
+		}
 		if !h.is(nsTypes, "RequestServerVersion") {
 			continue
 		}
