@@ -106,6 +106,9 @@ func (s *Sync) begin(full bool) (*run, error) {
 		if err := r.checkHistory(tx); err != nil {
 			return err
 		}
+		if err := r.checkClock(tx); err != nil {
+			return err
+		}
 		if !s.Contacts {
 			r.history.Contacts = nil
 			if err := forgetContacts(tx); err != nil {
@@ -141,16 +144,48 @@ func (s *Sync) begin(full bool) (*run, error) {
 	return r, nil
 }
 
-// checkHistory forgets what does not hold here: the shape of another server's address book, and times that the clock has
-// not reached.
+// checkClock forgets times that the clock has not reached: it was ahead when they were noted. Nobody knows when an entry
+// with such a time was really seen last; until this run is over it counts as never confirmed.
+func (r *run) checkClock(tx Tx) error {
+	h := &r.history
+	if h.Last == nil || !h.Finished.After(r.began) && !h.Last.Ended.After(r.began) {
+		return nil
+	}
+	r.sync.log().Warn("the clock was ahead: times that it has not reached are forgotten", "last", h.Last.Ended)
+	reset := func(t *time.Time) (changed bool) {
+		if changed = t.After(r.began); changed {
+			*t = time.Time{}
+		}
+		return changed
+	}
+	reset(&h.Finished)
+	reset(&h.Walked)
+	for i := range h.Gaps {
+		reset(&h.Gaps[i].Seen)
+	}
+	primaries, err := tx.Primaries("")
+	for _, p := range primaries {
+		e, err := tx.Entry(p)
+		if err != nil {
+			return err
+		}
+		changed := reset(&e.Changed)
+		changed = reset(&e.LastSeen) || changed
+		if e.Missing.After(r.began) {
+			e.Missing, changed = r.began, true
+		}
+		if changed {
+			if err := tx.PutEntry(e); err != nil {
+				return err
+			}
+		}
+	}
+	return err
+}
+
+// checkHistory forgets the shape of another server's address book.
 func (r *run) checkHistory(tx Tx) error {
 	h := &r.history
-	if h.Finished.After(r.began) {
-		h.Finished = time.Time{}
-	}
-	if h.Walked.After(r.began) {
-		h.Walked = time.Time{}
-	}
 	if h.Last == nil || h.Server == r.sync.Server {
 		return nil
 	}
