@@ -281,8 +281,8 @@ func TestQuestionsAreForgotten(t *testing.T) {
 
 // TestEstimatedEnd compares the estimate on the way with the end, when the pace decides how long it takes.
 func TestEstimatedEnd(t *testing.T) {
-	b := newBook(t, 3_000, 0)
-	for i := range 150 {
+	b := newBook(t, 1_500, 0)
+	for i := range 80 {
 		b.group(directory.Address(fmt.Sprintf("team%d@corp.example", i)), b.people[0].record.Primary)
 	}
 	// Of an address book that nobody has seen yet, how many people each letter has can only be guessed.
@@ -294,7 +294,7 @@ func TestEstimatedEnd(t *testing.T) {
 			case "second":
 				n.sync.Run(context.Background(), false)
 			case "resumed":
-				n.sync.MaxRequests = 800
+				n.sync.MaxRequests = 400
 				n.sync.Run(context.Background(), false)
 				n.sync.MaxRequests = 0
 				time.Sleep(24 * time.Hour)

@@ -72,8 +72,9 @@ type life struct {
 }
 
 func newYear(t *testing.T, dir string, seed uint64, values [][]byte) *year {
-	y := &year{t: t, rng: mathrand.New(mathrand.NewPCG(seed, 0)), book: newBook(t, 260, 0), dir: dir, values: values,
+	y := &year{t: t, rng: mathrand.New(mathrand.NewPCG(seed, 0)), book: newBook(t, 80, 0), dir: dir, values: values,
 		lives: map[*person]*life{}, outcomes: map[directory.Outcome]int{}}
+	y.book.limit = 20 // so that a small address book is split, too
 	for _, p := range y.book.people {
 		y.lives[p] = &life{came: time.Now()}
 		y.renew(p)
@@ -131,11 +132,11 @@ func (y *year) pass(nights int) {
 
 // day changes the address book.
 func (y *year) day() {
-	for range y.rng.IntN(3) {
+	for range y.rng.IntN(2) {
 		y.join()
 	}
-	for range y.rng.IntN(3) {
-		if p := y.somebody(); p != nil && len(y.book.people) > 150 {
+	for range y.rng.IntN(2) {
+		if p := y.somebody(); p != nil && len(y.book.people) > 60 {
 			p.gone = true
 			*y.lives[p] = life{known: y.lives[p].known, left: time.Now()}
 		}
