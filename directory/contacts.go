@@ -87,6 +87,8 @@ func (r *run) contacts(ctx context.Context) {
 	if !r.sync.Contacts {
 		return
 	}
+	r.phase, r.fraction = PhaseContacts, 1
+	r.tell("", time.Time{})
 	rep := &ContactReport{}
 	r.state.Report.Contacts = rep
 	c := &contactRun{run: r, report: rep, began: r.sync.now()}

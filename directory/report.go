@@ -95,10 +95,11 @@ const (
 
 // Phases of a run, in words for people.
 const (
-	PhaseWalk    = "searching"
-	PhaseKnown   = "asking for known addresses"
-	PhaseAliases = "asking for aliases"
-	PhaseGroups  = "asking for the members of groups"
+	PhaseWalk     = "searching"
+	PhaseKnown    = "asking for known addresses"
+	PhaseAliases  = "asking for aliases"
+	PhaseGroups   = "asking for the members of groups"
+	PhaseContacts = "reading the contacts"
 )
 
 // Progress is where a run stands.

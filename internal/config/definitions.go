@@ -149,7 +149,7 @@ func syncKeys() []definition {
 			target: func(c *Config) any { return &c.Sync.Jitter }, check: checkJitter},
 		{key: "sync.full_gal", kind: "boolean", standard: `true`,
 			doc: "Whether to walk the whole Global Address List. When false, only known addresses are asked for: those of the cache, of " +
-				"sync.addresses, of the members of groups, and those that somebody looked up online in the last 90 days.",
+				"sync.addresses, of the members of groups, of contacts, and those that somebody looked up online in the last 90 days.",
 			target: func(c *Config) any { return &c.Sync.FullGAL }},
 		{key: "sync.contacts", kind: "boolean", standard: `false`, user: `true`,
 			doc: "Whether to read the personal contacts of the account, in its folder Contacts. Their certificates serve where the address book " +
