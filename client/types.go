@@ -88,6 +88,21 @@ type Source struct {
 	DataAge *float64 `json:"dataAge,omitempty"`
 	// SignIn is set while the credential is not shown to the server, because it was refused twice.
 	SignIn *SignInStopped `json:"signIn,omitempty"`
+	// Policy is what an ActiveSync server demands of this device; nil when it has no policy, or with another protocol.
+	Policy *DevicePolicy `json:"policy,omitempty"`
+}
+
+// DevicePolicy is the mobile device mailbox policy of the account (MS-ASPROV section 2.2.2).
+type DevicePolicy struct {
+	// SMIME are its settings about signed and encrypted mail, Demands what it asks of the machine, by the names of their
+	// elements.
+	SMIME   map[string]string `json:"smime"`
+	Demands map[string]string `json:"demands"`
+	// Unmet are the names among Demands for which nobody vouches.
+	Unmet []string `json:"unmet"`
+	// Acknowledged is what the server was told: "applied" or "partly applied".
+	Acknowledged string    `json:"acknowledged"`
+	Fetched      time.Time `json:"fetched"`
 }
 
 // SignInStopped says since when a credential is left alone, and until when unless it changes.
@@ -385,6 +400,10 @@ type Entry struct {
 	Changed       time.Time     `json:"changed"`
 	Missing       time.Time     `json:"missing,omitzero"`
 	LastSeen      time.Time     `json:"lastSeen,omitzero"`
+	// Partial reports that the server leaves out certificates which it does not find valid itself.
+	Partial bool `json:"partial,omitempty"`
+	// Undetermined says why nothing is known about the certificates; empty when the server said what there is.
+	Undetermined string `json:"undetermined,omitempty"`
 }
 
 // UserCertificate is a certificate of an entry and where it was found.

@@ -123,6 +123,18 @@ func shortValue(e *wbxml.Element) string {
 	return text
 }
 
+// IsDemand reports that name is that of an element with which a policy may demand something of the machine.
+func IsDemand(name string) bool {
+	for token := range byte(64) {
+		tag := wbxml.MakeTag(wbxml.Provision.Page(), token)
+		if tag.Known() && tag > wbxml.ProvisionEASProvisionDoc && tag != wbxml.ProvisionAccountOnlyRemoteWipe &&
+			!slices.Contains(empty, tag) && !slices.Contains(smimeTags, tag) && strings.EqualFold(elementName(tag), name) {
+			return true
+		}
+	}
+	return false
+}
+
 // status is what the server is told about the policy (MS-ASPROV section 2.2.2.54.2): 1 applied, 2 partly applied.
 func (p *Policy) status() string {
 	if len(p.Unmet) > 0 {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -20,7 +21,7 @@ const password = "a password of the tests"
 // ids/NAME.crt and ids/NAME.key of the people at fixed addresses.
 func cmdExchange(w *world, neg bool, args []string) {
 	if neg || len(args) == 0 {
-		w.Fatalf("usage: exchange start|again|stop [OPTION...]")
+		w.Fatalf("usage: exchange start|again|stop|wipe|policy [OPTION...]")
 	}
 	switch args[0] {
 	case "start":
@@ -30,6 +31,12 @@ func cmdExchange(w *world, neg bool, args []string) {
 		w.options.Listen = strings.TrimPrefix(w.options.Listen, "http://")
 	case "stop":
 		w.Check(w.exchange.Close())
+		return
+	case "wipe": // orders every ActiveSync device to forget its data
+		w.exchange.WipeDevices()
+		return
+	case "policy": // changes the ActiveSync policy
+		w.exchange.ChangePolicy()
 		return
 	default:
 		w.Fatalf("exchange %s: not one of start, again, stop", args[0])
@@ -53,6 +60,8 @@ func exchangeOptions(w *world, args []string) exchangesim.Options {
 	f.IntVar(&o.Contacts, "contacts", 0, "")
 	f.DurationVar(&o.Latency, "latency", 0, "")
 	f.BoolVar(&o.Plain, "plain", false, "")
+	f.BoolVar(&o.ActiveSync.Policy, "policy", false, "")
+	f.BoolVar(&o.ActiveSync.AllContacts, "all-contacts", false, "")
 	f.BoolVar(&o.RequireChannelBinding, "require-channel-binding", false, "")
 	auth := f.String("auth", "none", "")
 	f.Func("names", "", func(s string) error { o.Names = strings.Split(s, ","); return nil })
@@ -178,7 +187,8 @@ func cmdRequests(w *world, neg bool, args []string) {
 	if neg || len(args) != 3 {
 		w.Fatalf("usage: requests COUNTER OP NUMBER | requests reset")
 	}
-	counters := map[string]int64{"http": now.HTTP - w.before.HTTP, "unauthorized": now.Unauthorized - w.before.Unauthorized,
+	commands := w.exchange.Commands()
+	counters := map[string]int64{"activesync-resolve": int64(commands["ResolveRecipients"]), "activesync-provision": int64(commands["Provision"]), "http": now.HTTP - w.before.HTTP, "unauthorized": now.Unauthorized - w.before.Unauthorized,
 		"resolve": now.ResolveNames - w.before.ResolveNames, "faults": now.Faults - w.before.Faults,
 		"find": now.FindItem - w.before.FindItem, "get": now.GetItem - w.before.GetItem}
 	got, ok := counters[args[0]]
@@ -206,11 +216,15 @@ func cmdConfigure(w *world, neg bool, args []string) {
 	if neg || len(args) == 0 {
 		w.Fatalf("usage: configure FILE [KEY=TOML...]")
 	}
+	url := w.Getenv("EXCHANGE")
+	if slices.Contains(args, `exchange.protocol="eas"`) {
+		url = strings.TrimSuffix(url, exchangesim.Path) + exchangesim.ActiveSyncPath
+	}
 	quote := func(name string) string { return strconv.Quote(w.MkAbs(name)) }
 	keys := []string{"exchange.url", "exchange.ca_file", "exchange.auth.method", "sync.schedule", "sync.jitter", "sync.requests_per_second",
 		"cache.dir", "socket.path", "trust.anchors"}
 	values := map[string]string{
-		"exchange.url": strconv.Quote(w.Getenv("EXCHANGE")), "exchange.ca_file": quote("exchange-ca.pem"),
+		"exchange.url": strconv.Quote(url), "exchange.ca_file": quote("exchange-ca.pem"),
 		"exchange.auth.method": strconv.Quote(string(w.options.Auth)), "sync.schedule": `""`, "sync.jitter": `"0s"`,
 		"sync.requests_per_second": "1000", "cache.dir": quote("cache"), "socket.path": strconv.Quote(w.Getenv("SOCKET")),
 		"trust.anchors": "[" + quote("smime-ca.pem") + "]",

@@ -100,7 +100,7 @@ func (a *app) runServe(ctx context.Context, user bool) error {
 	status := &rooms.Status{Cache: copy, Book: book, Runs: runs, Contacts: runs.Sync.Contacts, URL: cfg.Exchange.URL, WarnAfter: cfg.Cache.WarnAfter, Notes: notes, Now: time.Now, Log: log}
 	if source != nil {
 		status.SignIn = func() (httpauth.Lockout, bool) { return httpauth.ReadLockout(refusalsFile(cfg), time.Now()) }
-		status.Protocol = source.Name()
+		status.Protocol, status.Policy = source.Name(), devicePolicy(source)
 	}
 	if up := upstreamSocket(cfg); up != "" {
 		upstream := &rooms.Upstream{Client: &client.Client{Socket: up}, Own: own, Extra: extra,

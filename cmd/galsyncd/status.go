@@ -5,6 +5,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -41,6 +42,9 @@ func printStatus(w io.Writer, s *client.Status) {
 		line("source", "none")
 	} else {
 		line("source", "%s %s", src.Protocol, src.URL)
+	}
+	if p := src.Policy; p != nil {
+		line("policy", "%s", policyText(*p))
 	}
 	line("state", "%s", src.State)
 	if src.LastSuccess.IsZero() {
@@ -109,6 +113,19 @@ func printStatus(w io.Writer, s *client.Status) {
 	for _, text := range s.Warnings {
 		line("warning", "%s", text)
 	}
+}
+
+// policyText says what the server demands of this device: its settings about S/MIME, and what this machine was not said to
+// meet.
+func policyText(p client.DevicePolicy) string {
+	parts := []string{"the server was told that it is " + p.Acknowledged}
+	for _, name := range slices.Sorted(maps.Keys(p.SMIME)) {
+		parts = append(parts, name+" = "+p.SMIME[name])
+	}
+	if len(p.Unmet) > 0 {
+		parts = append(parts, "not met here: "+strings.Join(p.Unmet, ", "))
+	}
+	return strings.Join(parts, "; ")
 }
 
 // contactsText says how the personal contacts are.

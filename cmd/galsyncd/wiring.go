@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -11,9 +12,12 @@ import (
 
 	"github.com/galsyncd/galsyncd/cache"
 	"github.com/galsyncd/galsyncd/directory"
+	"github.com/galsyncd/galsyncd/eas"
 	"github.com/galsyncd/galsyncd/ews"
 	"github.com/galsyncd/galsyncd/internal/config"
+	"github.com/galsyncd/galsyncd/internal/httpauth"
 	"github.com/galsyncd/galsyncd/internal/revocation"
+	"github.com/galsyncd/galsyncd/internal/service"
 	"github.com/galsyncd/galsyncd/trust"
 )
 
@@ -39,12 +43,15 @@ func newSource(cfg *config.Config, log *slog.Logger) (directory.Source, error) {
 	return makeSource(cfg, log, refusalsFile(cfg))
 }
 
+// deviceFile holds the ActiveSync device identifier. It is no part of the cache, which may be fetched again at any time.
+func deviceFile(cfg *config.Config) string { return filepath.Join(cfg.Cache.Dir, "exchange-device") }
+
 // refusalsFile remembers refused credentials.
 func refusalsFile(cfg *config.Config) string {
 	return filepath.Join(cfg.Cache.Dir, "exchange-refusals")
 }
 
-// makeSource is newSource with the file that remembers refused credentials; none remembers them in memory.
+// makeSource is newSource with the file that remembers refused credentials; without one, no file is made at all.
 func makeSource(cfg *config.Config, log *slog.Logger, refusals string) (directory.Source, error) {
 	x := cfg.Exchange
 	if x.URL == "" {
@@ -54,7 +61,68 @@ func makeSource(cfg *config.Config, log *slog.Logger, refusals string) (director
 	if err != nil {
 		return nil, &exitError{status: exitConfig, err: err, hint: hintOf(err)}
 	}
+	if x.Protocol == "eas" {
+		c, err := newEAS(cfg, log, client, refusals)
+		if err != nil {
+			return nil, &exitError{status: exitConfig, err: err, hint: hintOf(err)}
+		}
+		return c, nil
+	}
 	return &ews.Client{URL: x.URL, HTTP: client, UserAgent: x.UserAgent, Mailbox: x.Mailbox, Logger: log}, nil
+}
+
+// newEAS makes the ActiveSync client.
+func newEAS(cfg *config.Config, log *slog.Logger, client *http.Client, refusals string) (*eas.Client, error) {
+	x := cfg.Exchange
+	for _, name := range x.EAS.PolicyMet {
+		if !eas.IsDemand(name) {
+			return nil, cfg.Problem("exchange.eas.policy_met", "has %q, which is no demand of a policy (MS-ASPROV section 2.2.2)", name)
+		}
+	}
+	c := &eas.Client{URL: x.URL, HTTP: client, UserAgent: x.UserAgent, Username: x.Auth.Username, PlainQuery: x.EAS.Query == "plain",
+		AcceptContacts: x.EAS.AcceptContacts, CheckRevocation: x.EAS.CheckRevocation, PolicyMet: x.EAS.PolicyMet, Logger: log}
+	if x.EAS.Version != "auto" {
+		c.Version = x.EAS.Version
+	}
+	c.Follow = func(url string) (*http.Client, error) {
+		opts, err := httpOptions(cfg)
+		if err != nil {
+			return nil, err
+		}
+		if opts.URL = url; opts.Method != httpauth.None && refusals != "" {
+			opts.LockoutFile = refusals + "-elsewhere"
+		}
+		return httpauth.New(opts)
+	}
+	if refusals == "" {
+		return c, nil
+	}
+	var err error
+	c.DeviceID, err = eas.DeviceID(deviceFile(cfg))
+	return c, err
+}
+
+// devicePolicy tells what the server demands of this device; nil with a protocol that has no policies.
+func devicePolicy(source directory.Source) func() *service.DevicePolicy {
+	c, ok := source.(*eas.Client)
+	if !ok {
+		return nil
+	}
+	named := func(settings []eas.Setting) map[string]string {
+		m := map[string]string{}
+		for _, s := range settings {
+			m[s.Name] = s.Value
+		}
+		return m
+	}
+	return func() *service.DevicePolicy {
+		p := c.Policy()
+		if p == nil {
+			return nil
+		}
+		return &service.DevicePolicy{SMIME: named(p.SMIME), Demands: named(p.Demands), Unmet: append([]string{}, p.Unmet...),
+			Acknowledged: p.Acknowledged, Fetched: p.Fetched}
+	}
 }
 
 // openCache opens the cache. One that is damaged or of another schema is set aside, and said so: it is a copy.
@@ -93,6 +161,9 @@ func cacheStatus(err error) int {
 func newSync(cfg *config.Config, source directory.Source, store directory.Store, log *slog.Logger) directory.Sync {
 	s := directory.Sync{Source: source, Store: store, Pace: directory.NewPace(cfg.Sync.RequestsPerSecond), KnownOnly: !cfg.Sync.FullGAL,
 		MaxRequests: cfg.Sync.MaxRequests, MaxDuration: cfg.Sync.MaxDuration, Logger: log}
+	if c, ok := source.(*eas.Client); ok {
+		c.Memory = directory.SourceMemory{Store: store, Name: c.Name()}
+	}
 	_, able := source.(directory.ContactSource)
 	s.Contacts = cfg.Sync.Contacts && able
 	s.MaxRemovals = max(cfg.Sync.MaxRemovals, 1e-9) // 0 % is less than anything; zero would be the default

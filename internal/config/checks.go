@@ -64,6 +64,15 @@ func checkMailbox(c *Config) string {
 	return unless(ok, "is not a mail address in ASCII")
 }
 
+// checkPolicyMet accepts names of elements; whether there are such, package eas knows.
+func checkPolicyMet(c *Config) string {
+	const most = 100
+	if len(c.Exchange.EAS.PolicyMet) > most {
+		return fmt.Sprintf("has more than %d names", most)
+	}
+	return ""
+}
+
 func checkJitter(c *Config) string {
 	return unless(c.Sync.Jitter <= day, "is more than a day")
 }
@@ -153,6 +162,16 @@ func (c *Config) together() Problems {
 	complain(e.Auth.Method == "kerberos" && e.Auth.KeytabFile != "" && e.Auth.Username == "", "exchange.auth.username", "is missing; it is the principal of the keytab")
 	complain(e.URL != "" && e.Auth.Method == "none" && checkURL(c) == "" && !urlIsLoopback(e.URL), "exchange.auth.method", `"none" is accepted for loopback addresses only`)
 	complain(e.URL != "" && e.Protocol == "ews" && e.Auth.Method == "oauth2" && e.Auth.ClientSecretFile != "" && e.Mailbox == "", "exchange.mailbox", "is missing; client credentials have no mailbox of their own, and Exchange resolves names only for an account with one")
+	complain(e.Protocol == "eas" && e.Mailbox != "", "exchange.mailbox", `is for protocol "ews"; ActiveSync acts for the account alone`)
+	complain(e.Protocol == "eas" && e.EAS.Query == "plain" && e.Auth.Username == "", "exchange.auth.username", `is missing; exchange.eas.query = "plain" names it in each request`)
+	eas := e.EAS
+	for _, k := range []struct {
+		key  string
+		used bool
+	}{{"version", eas.Version != "auto"}, {"query", eas.Query != "base64"}, {"accept_contacts", eas.AcceptContacts},
+		{"check_revocation", eas.CheckRevocation}, {"policy_met", len(eas.PolicyMet) > 0}} {
+		complain(k.used && e.Protocol != "eas", "exchange.eas."+k.key, `is for protocol "eas", and exchange.protocol is %q`, e.Protocol)
+	}
 	complain(c.Cache.WarnAfter >= c.Cache.RefuseAfter, "cache.refuse_after", "is not more than warn_after, which is %s", formatDuration(c.Cache.WarnAfter))
 	return ps
 }

@@ -61,7 +61,7 @@ type Config struct {
 
 // Exchange is the [exchange] section: the server.
 type Exchange struct {
-	// Protocol is "ews".
+	// Protocol is "ews" or "eas".
 	Protocol string
 	// URL is the service address, https or, for loopback addresses only, http; without userinfo, query and fragment. In
 	// the user role it may be "": then nothing is fetched.
@@ -75,9 +75,24 @@ type Exchange struct {
 	// CAOnly makes the roots of CAFile the only ones.
 	CAOnly bool
 	Auth   Auth
+	EAS    EAS
 	// ClientCertFile, ClientKeyFile and ClientCertPassphraseFile are the TLS client certificate; the last is for
 	// Config.Secret.
 	ClientCertFile, ClientKeyFile, ClientCertPassphraseFile string
+}
+
+// EAS is the [exchange.eas] section: what ActiveSync needs. Its keys are errors with another protocol.
+type EAS struct {
+	// Version is "auto" or one of "16.1", "16.0", "14.1", "14.0", "12.1".
+	Version string
+	// Query is "base64" or "plain".
+	Query string
+	// AcceptContacts takes recipients of type 2 for people of the directory.
+	AcceptContacts bool
+	// CheckRevocation has the server check each certificate.
+	CheckRevocation bool
+	// PolicyMet names elements of the policy document that this machine meets.
+	PolicyMet []string
 }
 
 // Auth is the [exchange.auth] section: how to sign in.

@@ -46,21 +46,22 @@ func (d *definition) shown() string {
 // definitions returns every key of the file, section by section in the order of the manual page.
 func definitions() []definition {
 	return slices.Concat(
-		exchangeKeys(), syncKeys(), cacheKeys(), keyringKeys(), socketKeys(), ldapKeys(), trustKeys(), mailKeys(),
+		exchangeKeys(), easKeys(), syncKeys(), cacheKeys(), keyringKeys(), socketKeys(), ldapKeys(), trustKeys(), mailKeys(),
 	)
 }
 
 func exchangeKeys() []definition {
 	return []definition{
-		{key: "exchange.protocol", kind: "string", standard: `"ews"`, values: []string{"ews"}, later: []string{"eas"},
-			doc:    `The protocol: "ews" is Exchange Web Services.`,
+		{key: "exchange.protocol", kind: "string", standard: `"ews"`, values: []string{"ews", "eas"},
+			doc: `The protocol: "ews" is Exchange Web Services, "eas" is Exchange ActiveSync, which shows only certificates that the server ` +
+				`itself finds valid, no members of groups and no aliases.`,
 			target: func(c *Config) any { return &c.Exchange.Protocol }},
 		{key: "exchange.url", kind: "string", standard: `""`, example: `"https://mail.example.com/EWS/Exchange.asmx"`,
-			doc: "The address of the service. It begins with https; plain http is accepted for loopback addresses only. " +
+			doc: "The address of the service; for ActiveSync it ends in /Microsoft-Server-ActiveSync. It begins with https; plain http is accepted for loopback addresses only. " +
 				"Needed in the system role; without it the user role fetches nothing.",
 			target: func(c *Config) any { return &c.Exchange.URL }, check: checkURL},
 		{key: "exchange.user_agent", kind: "string", standard: `"galsyncd"`,
-			doc: "How the program names itself in each request, for servers that admit programs by name (EwsAllowList). The default stays " +
+			doc: "How the program names itself in each request, for servers that admit programs by name (EwsAllowList, device access rules). The default stays " +
 				"the same from version to version. Printable ASCII, at most 200 characters.",
 			target: func(c *Config) any { return &c.Exchange.UserAgent }, check: checkUserAgent},
 		{key: "exchange.mailbox", kind: "string", standard: `""`, example: `"galsync@example.com"`,
@@ -136,6 +137,30 @@ func exchangeKeys() []definition {
 		{key: "exchange.auth.access_token_command", kind: "list of strings", standard: `[]`,
 			doc:    "OAuth2: a program that prints a bearer token: an absolute path and arguments, run without a shell.",
 			target: func(c *Config) any { return &c.Exchange.Auth.AccessTokenCommand }},
+	}
+}
+
+func easKeys() []definition {
+	return []definition{
+		{key: "exchange.eas.version", kind: "string", standard: `"auto"`, values: []string{"auto", "16.1", "16.0", "14.1", "14.0", "12.1"},
+			doc:    `The version of ActiveSync; "auto" is the best that the server offers.`,
+			target: func(c *Config) any { return &c.Exchange.EAS.Version }},
+		{key: "exchange.eas.query", kind: "string", standard: `"base64"`, values: []string{"base64", "plain"},
+			doc:    `How a command is written into the address of a request. "plain" is for gateways that want to read it.`,
+			target: func(c *Config) any { return &c.Exchange.EAS.Query }},
+		{key: "exchange.eas.accept_contacts", kind: "boolean", standard: `false`,
+			doc: "Whether to take recipients of type 2 for people of the address book. The protocol has this type for the account's own contacts, " +
+				"into which whoever can write that mailbox can put a certificate; some servers (Horde) say it of everybody.",
+			target: func(c *Config) any { return &c.Exchange.EAS.AcceptContacts }},
+		{key: "exchange.eas.check_revocation", kind: "boolean", standard: `false`,
+			doc: "Whether to have the server check each certificate (ValidateCert), one more request for 100 certificates: those that it says are " +
+				"revoked are not taken. A second opinion, for machines that reach no revocation list.",
+			target: func(c *Config) any { return &c.Exchange.EAS.CheckRevocation }},
+		{key: "exchange.eas.policy_met", kind: "list of strings", standard: `[]`, example: `["DevicePasswordEnabled", "RequireDeviceEncryption"]`,
+			doc: "Demands of the mobile device mailbox policy that this machine meets, by the names of MS-ASPROV; the administrator vouches for " +
+				"them. The server is told that the policy is applied when nothing else is demanded, and that it is partly applied otherwise; " +
+				"galsyncd status names what is missing.",
+			target: func(c *Config) any { return &c.Exchange.EAS.PolicyMet }, check: checkPolicyMet},
 	}
 }
 

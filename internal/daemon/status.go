@@ -34,6 +34,8 @@ type Status struct {
 	WarnAfter time.Duration
 	// SignIn, when set, tells whether the credential is left alone now, because it was refused before.
 	SignIn func() (httpauth.Lockout, bool)
+	// Policy, when set, is what the server demands of this device; nil when it demands nothing.
+	Policy func() *service.DevicePolicy
 	// Notes are warnings that hold as long as the process runs, such as a cache that was set aside.
 	Notes []string
 	Now   func() time.Time
@@ -118,6 +120,9 @@ func (s *Status) source(h directory.History) service.Source {
 		if l, stopped := s.SignIn(); stopped {
 			out.SignIn = &service.SignInStopped{Since: l.Since, Until: l.Until, Hint: l.Hint()}
 		}
+	}
+	if s.Policy != nil {
+		out.Policy = s.Policy()
 	}
 	if !h.Finished.IsZero() {
 		age := s.Now().Sub(h.Finished).Seconds()

@@ -164,6 +164,7 @@ func entry(e client.Entry) directory.Entry {
 		out.Certificates = append(out.Certificates, directory.UserCertificate{Raw: c.Raw, Property: directory.Property(c.Property),
 			Encoding: directory.Encoding(c.Encoding), Default: c.Default})
 	}
+	out.Partial, out.Undetermined = e.Partial, e.Undetermined
 	for _, v := range e.Undecodable {
 		out.Undecodable = append(out.Undecodable, directory.Undecodable{Property: directory.Property(v.Property), Reason: v.Reason, SHA256: v.SHA256, Size: v.Size})
 	}
