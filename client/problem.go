@@ -11,6 +11,8 @@ import (
 const (
 	CodeRecipientUnknown    = "recipient-unknown"
 	CodeRecipientsUnusable  = "recipients-unusable"
+	CodeBadCertificate      = "bad-certificate"
+	CodeCertificateRefused  = "certificate-refused"
 	CodeNoRecipients        = "no-recipients"
 	CodeBccNeedsMultipart   = "bcc-needs-multipart"
 	CodeSplitNeedsMultipart = "split-needs-multipart"

@@ -56,7 +56,7 @@ func (a *app) command() *cobra.Command {
 	flags.StringVar(&a.socket, "socket", os.Getenv("GALSYNCD_SOCKET"), "socket of the daemon, a `PATH`")
 	flags.BoolVar(&a.json, "json", false, "print one JSON document instead of text")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError(err) })
-	root.AddCommand(a.serve(), a.sync(), a.status(), a.lookup(), a.search(), a.encrypt(), a.decrypt(), a.sign(), a.verify(), a.identity(), a.preferences(), a.keyringCommand(),
+	root.AddCommand(a.serve(), a.sync(), a.status(), a.lookup(), a.search(), a.encrypt(), a.decrypt(), a.sign(), a.verify(), a.cert(), a.identity(), a.preferences(), a.keyringCommand(),
 		a.unlock(), a.lock(), a.auth(), a.discover(), a.probe(), a.checkConfig(), a.check(), a.version(), a.docs())
 	return root
 }

@@ -112,6 +112,7 @@ func (a *app) obstacles(list []client.Obstacle) {
 var statuses = map[string]int{
 	"bad-request": exitUsage, client.CodeBccNeedsMultipart: exitUsage, client.CodeSplitNeedsMultipart: exitUsage,
 	client.CodeNoOwnCertificate: exitRecipient, client.CodeBadMessage: exitData, client.CodeBadIdentity: exitData,
+	client.CodeBadCertificate: exitData, client.CodeCertificateRefused: exitData,
 	client.CodeNoRecipients: exitData, client.CodeNotEncrypted: exitData, client.CodeDecryptFailed: exitData, client.CodeMessageTooLarge: exitData,
 	"too-large": exitData, client.CodeRecipientUnknown: exitRecipient, client.CodeRecipientsUnusable: exitRecipient,
 	client.CodeNoRecipientKey: exitNotFound, client.CodeNoSigningKey: exitNotFound, client.CodeNotFound: exitNotFound, client.CodeKeyringLocked: exitLocked,

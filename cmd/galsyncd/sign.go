@@ -101,11 +101,31 @@ func printVerification(w io.Writer, v *client.Verification) {
 	for _, p := range v.Parts {
 		fmt.Fprintf(w, "  part %s: %s\n", p.Path, p.Verification.Verdict)
 	}
+	printInstall(w, v.Install)
 	if v.Headers != nil && len(v.Headers.Fields) > 0 {
 		fmt.Fprintf(w, "  protected header fields: %s\n", strings.Join(v.Headers.Fields, ", "))
 		if len(v.Headers.Unprotected) > 0 {
 			fmt.Fprintf(w, "  unprotected header fields: %s\n", strings.Join(v.Headers.Unprotected, ", "))
 		}
+	}
+}
+
+// printInstall says what one can do with the signer's certificate.
+func printInstall(w io.Writer, in *client.Install) {
+	if in == nil {
+		return
+	}
+	use := "its signatures can then be verified"
+	if in.Encryption {
+		use = "one can then encrypt to " + strings.Join(in.Addresses, ", ")
+	}
+	switch {
+	case in.Action == "remove":
+		fmt.Fprintln(w, "  the certificate is installed (galsyncd cert remove forgets it)")
+	case in.Action == "install" && in.Renewal:
+		fmt.Fprintln(w, "  the certificate is newer than the one installed for the sender: galsyncd cert install takes it")
+	case in.Action == "install":
+		fmt.Fprintf(w, "  the certificate can be installed with galsyncd cert install: %s\n", use)
 	}
 }
 

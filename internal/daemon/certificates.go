@@ -31,6 +31,9 @@ func (c Certificates) List(ctx context.Context) (*installed.List, error) {
 // Entry implements service.Certificates.
 func (c Certificates) Entry(ctx context.Context, sum [sha256.Size]byte) (*installed.Entry, error) {
 	e, err := c.Installer.Entry(ctx, sum)
+	if errors.Is(err, keyring.ErrNotInstalled) {
+		return nil, service.ErrNotFound
+	}
 	return e, certificateProblem("show the certificate", err)
 }
 
