@@ -405,6 +405,9 @@ func TestNeverEncryptsWhatTrustRefuses(t *testing.T) {
 		}
 		book := f.book(d)
 		book.Policy.AcceptDirectory = random.IntN(2) == 0
+		if random.IntN(2) == 0 {
+			book.Policy.Revocations, book.Policy.RevocationRequired = register{uint64(random.IntN(1000))}, random.IntN(2) == 0
+		}
 		var ask []string
 		for range 1 + random.IntN(3) {
 			ask = append(ask, string(people[random.IntN(len(people))]))
@@ -424,7 +427,8 @@ func TestNeverEncryptsWhatTrustRefuses(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, s := range []trust.State{trust.Encryptable, trust.Ambiguous, trust.Unknown, trust.NoCertificate, trust.GroupIncomplete, trust.Stale, trust.Expired, trust.WrongAddress} {
+	for _, s := range []trust.State{trust.Encryptable, trust.Ambiguous, trust.Unknown, trust.NoCertificate, trust.GroupIncomplete, trust.Stale, trust.Expired, trust.WrongAddress, trust.Revoked,
+		trust.RevocationUnknown} {
 		if counts[s] < 20 {
 			t.Errorf("only %d answers were %s; the test proves little", counts[s], s)
 		}
