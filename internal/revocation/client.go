@@ -230,9 +230,12 @@ func (c *Client) do(ctx context.Context, method, address string, body []byte, he
 		return nil, &errTooLarge{most}
 	}
 	f := &fetched{etag: mark(response.Header.Get("ETag")), modified: strong(response.Header)}
-	if f.body, err = io.ReadAll(io.LimitReader(response.Body, most+1)); err != nil {
+	var all bytes.Buffer
+	all.Grow(int(max(response.ContentLength, 0)) + bytes.MinRead)
+	if _, err := all.ReadFrom(io.LimitReader(response.Body, most+1)); err != nil {
 		return nil, fmt.Errorf("read the answer: %w", plain(err))
 	}
+	f.body = all.Bytes()
 	if int64(len(f.body)) > most {
 		return nil, &errTooLarge{most}
 	}

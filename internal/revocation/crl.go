@@ -202,7 +202,8 @@ func (c *crl) readExtensions(list *x509.RevocationList) error {
 
 // readEntries reads revokedCertificates.
 func readEntries(entries cryptobyte.String) ([]revoked, error) {
-	var all []revoked
+	const usual = 32 // bytes of an entry
+	all := make([]revoked, 0, len(entries)/usual)
 	for !entries.Empty() {
 		var entry cryptobyte.String
 		if !entries.ReadASN1(&entry, cbasn1.SEQUENCE) {
