@@ -111,14 +111,13 @@ func (a *app) discoverClients(c *autodiscover.Client, cfg *config.Config, f disc
 	if c.Anonymous, err = httpauth.NewAnonymous(plain); err != nil || !hasCredential(cfg) {
 		return err
 	}
-	signed, err := httpOptions(cfg)
-	if err != nil {
-		return err
-	}
-	signed.CAFile, signed.Dial = plain.CAFile, plain.Dial
+	// The secrets are read when a server asks for them; most need none.
 	c.SignIn = func(base string) (*http.Client, error) {
-		o := signed
-		o.URL = base
+		o, err := httpOptions(cfg)
+		if err != nil {
+			return nil, err
+		}
+		o.URL, o.CAFile, o.Dial = base, plain.CAFile, plain.Dial
 		return httpauth.New(o)
 	}
 	return nil
