@@ -118,6 +118,9 @@ func (a *app) discoverClients(c *autodiscover.Client, cfg *config.Config, f disc
 			return nil, err
 		}
 		o.URL, o.CAFile, o.Dial = base, plain.CAFile, plain.Dial
+		if base != "https://"+hostOf(x.URL) {
+			o.Kerberos.Service = "" // the configured one is that of exchange.url
+		}
 		return httpauth.New(o)
 	}
 	return nil

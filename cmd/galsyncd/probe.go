@@ -33,6 +33,7 @@ func (a *app) probe() *cobra.Command {
 			"  a whole address, its beginning, its middle, in upper case, with = and without smtp:, and an unknown one;\n"+
 			"  smtp: alone, and six names that no entry has (\"-\" and the like);\n"+
 			"  the members of one group and of an unknown one; the list of personal contacts, and 50 of them.\n\n"+
+			"With ActiveSync it is the handshake, the request without a credential, and OPTIONS: more would make a device.\n\n"+
 			"The report has numbers, response codes and forms. Names, addresses, hosts and certificates are not in it. It says\n"+
 			"what could not be found out.\n\n"+
 			"The exit status is 0 when the server answered, 69 when there was no usable answer, 77 when the credential was\n"+
@@ -50,11 +51,8 @@ func (a *app) runProbe(ctx context.Context, user bool) error {
 		return err
 	}
 	x := cfg.Exchange
-	switch {
-	case x.URL == "":
+	if x.URL == "" {
 		return &exitError{status: exitConfig, err: errors.New("probe: no Exchange server is configured"), hint: "set exchange.url"}
-	case x.Protocol != "ews":
-		return &exitError{status: exitConfig, err: fmt.Errorf("probe: exchange.protocol is %q, and only \"ews\" can be probed", x.Protocol), hint: "for this command, name a file with --config whose exchange.url is that of Exchange Web Services"}
 	}
 	refusals := probeRefusals(cfg)
 	client, err := newHTTP(cfg, refusals)
@@ -66,6 +64,9 @@ func (a *app) runProbe(ctx context.Context, user bool) error {
 	p := &probe.Probe{URL: x.URL, Program: "galsyncd " + version, UserAgent: x.UserAgent, Interval: time.Duration(float64(time.Second) / cfg.Sync.RequestsPerSecond)}
 	p.NewClient = func(version string, observe func(ews.Observation)) *ews.Client {
 		return &ews.Client{URL: x.URL, HTTP: client, UserAgent: x.UserAgent, Mailbox: x.Mailbox, Version: version, Observe: observe}
+	}
+	if x.Protocol == "eas" {
+		p.ActiveSync = client
 	}
 	if err := probeTLS(p, cfg); err != nil {
 		return &exitError{status: exitConfig, err: err, hint: hintOf(err)}

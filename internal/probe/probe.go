@@ -23,6 +23,9 @@ type Probe struct {
 	// NewClient makes a client with the credential that asks in a version (empty is the client's default) and tells the
 	// observer.
 	NewClient func(version string, observe func(ews.Observation)) *ews.Client
+	// ActiveSync, when set, asks with the credential, and the server is asked as one of ActiveSync; NewClient is then not
+	// used.
+	ActiveSync *http.Client
 	// Handshake connects to the server, offers HTTP/2 beside HTTP/1.1, and verifies the certificate; nil for plain http.
 	Handshake func(context.Context) (tls.ConnectionState, error)
 	// Anonymous speaks https without a credential to URL; nil for plain http.
@@ -127,15 +130,7 @@ var (
 func (p *Probe) Run(ctx context.Context) (*Report, error) {
 	r := &run{Probe: p, headers: map[string]bool{}}
 	r.report = Report{Format: 1, Program: p.Program, Offers: []string{}, Headers: []string{}, Versions: []Fact{}, Behaviour: []Fact{}, Values: []ValueShape{}, Answers: []Answer{}, NotAsked: []Fact{}}
-	r.client = p.NewClient("", r.observe)
-	stages := []struct {
-		what string
-		do   func(context.Context) error
-	}{
-		{"the connection", r.connection}, {"ways to sign in", r.offers}, {"versions", r.versions}, {"the first letters of addresses", r.letters},
-		{"what an entry has", r.shapes}, {"how addresses are searched", r.searches}, {"names that are refused", r.refusals},
-		{"groups", r.groups}, {"personal contacts", r.contacts},
-	}
+	stages := r.stages()
 	var err error
 	for _, s := range stages {
 		if err == nil {
@@ -150,6 +145,23 @@ func (p *Probe) Run(ctx context.Context) (*Report, error) {
 	}
 	r.finish()
 	return &r.report, outcomeOf(ctx, err)
+}
+
+// stage is a part of a run.
+type stage struct {
+	what string
+	do   func(context.Context) error
+}
+
+func (r *run) stages() []stage {
+	list := []stage{{"the connection", r.connection}, {"ways to sign in", r.offers}}
+	if r.ActiveSync != nil {
+		return append(list, stage{"versions and commands", r.activeSync})
+	}
+	r.client = r.NewClient("", r.observe)
+	return append(list, stage{"versions", r.versions}, stage{"the first letters of addresses", r.letters}, stage{"what an entry has", r.shapes},
+		stage{"how addresses are searched", r.searches}, stage{"names that are refused", r.refusals}, stage{"groups", r.groups},
+		stage{"personal contacts", r.contacts})
 }
 
 func (r *run) notAsked(what, why string) {

@@ -219,6 +219,36 @@ func TestHostileServer(t *testing.T) {
 	}
 }
 
+// TestActiveSync: only what makes no device is asked.
+func TestActiveSync(t *testing.T) {
+	sim, p := site(t, 3)
+	p.URL = sim.ActiveSyncURL()
+	p.ActiveSync = p.NewClient("", nil).HTTP
+	r, err := p.Run(t.Context())
+	text := both(t, r)
+	if err != nil || !strings.Contains(text, "versions of ActiveSync: 2.5 ") || !strings.Contains(text, " ResolveRecipients ") || !strings.Contains(text, "groups: ActiveSync would take") ||
+		!strings.Contains(text, "offers: Negotiate, NTLM\n") || strings.Contains(text, nonce) {
+		t.Errorf("%v\n%s", err, text)
+	}
+	h := http.Header{"X": {"1.0,14.1 , 1.0," + nonce, "2.5"}}
+	if got := listed(h, "X", protocolVersion.MatchString); got != "1.0 14.1 2.5 1 others" {
+		t.Errorf("listed %q", got)
+	}
+	for status, want := range map[int]error{http.StatusUnauthorized: ErrRefused, http.StatusServiceUnavailable: ErrUnreachable, http.StatusNotFound: ErrUnreachable} {
+		p.ActiveSync = &http.Client{Transport: fixed(status)}
+		if _, err := p.Run(t.Context()); !errors.Is(err, want) {
+			t.Errorf("status %d: %v", status, err)
+		}
+	}
+}
+
+// fixed answers every request with a status.
+type fixed int
+
+func (f fixed) RoundTrip(*http.Request) (*http.Response, error) {
+	return &http.Response{StatusCode: int(f), Header: http.Header{}, Body: http.NoBody}, nil
+}
+
 // TestStops: a run ends where asking on would do harm, says so, and counts its attempts.
 func TestStops(t *testing.T) {
 	for _, tc := range []struct {
