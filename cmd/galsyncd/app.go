@@ -116,7 +116,7 @@ func (a *app) configPath(role config.Role) string {
 	return filepath.Join(dir, "galsyncd", "config.toml")
 }
 
-// load reads the configuration of a role. A user needs no file: then the defaults hold and nothing is fetched.
+// load reads the configuration of a role. Beside an error there may be a configuration to look for more errors in. A user needs no file: then the defaults hold and nothing is fetched.
 func (a *app) load(role config.Role) (*config.Config, error) {
 	path := a.configPath(role)
 	c, err := config.Load(path, role, schedules)
@@ -124,7 +124,7 @@ func (a *app) load(role config.Role) (*config.Config, error) {
 		c, err = config.Default(role), nil
 	}
 	if err != nil {
-		return nil, &exitError{status: exitConfig, err: err, hint: configHint(err, path)}
+		return c, &exitError{status: exitConfig, err: err, hint: configHint(err, path)}
 	}
 	if a.socket != "" {
 		if err := c.Override("socket.path", a.socket, "--socket"); err != nil {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -16,6 +15,7 @@ import (
 	"github.com/galsyncd/galsyncd/cache"
 	"github.com/galsyncd/galsyncd/client"
 	"github.com/galsyncd/galsyncd/internal/config"
+	"github.com/galsyncd/galsyncd/internal/httpauth"
 	"github.com/galsyncd/galsyncd/internal/keyring"
 )
 
@@ -24,19 +24,18 @@ func (a *app) checkConfig() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check-config",
 		Short: "validate the configuration without starting anything",
-		Long:  "Reads the configuration as serve does, with the files it names, and prints everything that is wrong with it.",
-		Args:  positional(0, 0, "nothing but options"),
+		Long: "Reads the configuration as serve does, opens the files it names (secrets, keytab or credential cache, certificates and\n" +
+			"their keys), and prints everything that is wrong, without asking any server.",
+		Args: positional(0, 0, "nothing but options"),
 		RunE: func(*cobra.Command, []string) error {
 			cfg, err := a.load(a.role(user))
-			if err != nil {
+			if cfg == nil {
 				return err
 			}
-			policy, anchors := newPolicy(cfg)
-			_, source := makeSource(cfg, a.logger(slog.LevelError), "")
-			if err := errors.Join(anchors, source); err != nil {
-				return &exitError{status: exitConfig, err: err, hint: hintOf(err)}
+			if a.sayAll(err, filesOf(cfg, err)) {
+				return &exitError{status: exitConfig}
 			}
-			if policy.AnchorCount == 0 && !policy.AcceptDirectory {
+			if n, _ := anchorCount(cfg); n == 0 && cfg.Trust.GAL != "accept" {
 				a.say("warning: trust.anchors names no certificate (%s), so nobody would be trusted", strings.Join(cfg.Trust.Anchors, ", "))
 			}
 			if show {
@@ -49,6 +48,37 @@ func (a *app) checkConfig() *cobra.Command {
 	cmd.Flags().BoolVar(&show, "print", false, "print the effective configuration, with where each value comes from")
 	cmd.Flags().BoolVar(&user, "user", false, "the user's configuration")
 	return cmd
+}
+
+// filesOf opens what the configuration names, as far as found wrong does not stand in the way, and returns all that is wrong
+// there.
+func filesOf(cfg *config.Config, found error) (errs []error) {
+	problems, _ := errors.AsType[config.Problems](found)
+	if !problems.Concern("trust.anchors") {
+		if _, err := anchorCount(cfg); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	if cfg.Exchange.URL != "" && !problems.Concern("exchange.") {
+		opts, _ := httpOptions(cfg) // what is wrong with a secret is found again where it is read
+		errs = append(errs, httpauth.Check(opts)...)
+	}
+	return errs
+}
+
+func anchorCount(cfg *config.Config) (int, error) {
+	_, n, err := cfg.Anchors()
+	return n, err
+}
+
+// sayAll prints every error with its hint, and reports whether there was one.
+func (a *app) sayAll(first error, others []error) bool {
+	for _, err := range append([]error{first}, others...) {
+		if err != nil {
+			a.report(&exitError{err: err, hint: hintOf(err)})
+		}
+	}
+	return first != nil || len(others) > 0
 }
 
 func (a *app) configName(cfg *config.Config) string {

@@ -39,10 +39,11 @@ func httpOptions(cfg *config.Config) (httpauth.Options, error) {
 	case httpauth.OAuth2:
 		opts.OAuth, err = oauthOptions(cfg)
 	}
-	if err == nil && x.ClientCertFile != "" {
+	if x.ClientCertFile != "" {
 		opts.ClientCertificate = httpauth.ClientCertificate{File: x.ClientCertFile, KeyFile: x.ClientKeyFile, DecodePFX: keyring.DecodePFX}
 		if x.ClientCertPassphraseFile != "" {
-			opts.ClientCertificate.Passphrase, err = secret(cfg, "exchange.client_cert_passphrase_file", x.ClientCertPassphraseFile)
+			passphrase, failure := secret(cfg, "exchange.client_cert_passphrase_file", x.ClientCertPassphraseFile)
+			opts.ClientCertificate.Passphrase, err = passphrase, errors.Join(err, failure)
 		}
 	}
 	return opts, err

@@ -25,6 +25,9 @@ type Check struct {
 
 // Load reads the configuration file at path for a role. The error wraps ErrNotFound when there is no file, is a Problems
 // when the file is invalid, and says what could not be read otherwise.
+//
+// Beside a Problems there is the configuration as far as it makes sense, for whoever wants to find more that is wrong; it
+// must not be used for anything else.
 func Load(path string, role Role, checks ...Check) (*Config, error) {
 	data, err := readFile(path)
 	if err != nil {
@@ -84,10 +87,7 @@ func parse(path string, data []byte, role Role, checks []Check) (*Config, error)
 		doc.syntax(data)
 		problems = doc.problems
 	}
-	if err := problems.err(); err != nil {
-		return nil, err
-	}
-	return c, nil
+	return c, problems.err()
 }
 
 // setDefaults fills every key from the table of definitions, by the same way a file goes.

@@ -72,6 +72,11 @@ func (ps Problems) Unwrap() []error {
 	return errs
 }
 
+// Concern reports that a problem is about a key that begins so, or about the file as a whole.
+func (ps Problems) Concern(prefix string) bool {
+	return slices.ContainsFunc(ps, func(p *Problem) bool { return p.Key == "" || strings.HasPrefix(p.Key, prefix) })
+}
+
 // err returns the problems in the order of the file, at most maxProblems of them, or nil when there are none.
 func (ps Problems) err() error {
 	if len(ps) == 0 {

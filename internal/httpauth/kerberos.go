@@ -184,8 +184,17 @@ func (m *kerberosMethod) fromKeytab(ctx context.Context, l *lane, file []byte) (
 	return m.kdc.service(ctx, tgt, m.spn)
 }
 
-// fromCache takes the ticket of the service from the cache, or gets it with the ticket-granting one there.
+// fromCache gets the ticket of the service with the ticket-granting one of the cache.
 func (m *kerberosMethod) fromCache(ctx context.Context, file []byte) (*ticket, error) {
+	tgt, err := m.ticketGranting(file)
+	if err != nil {
+		return nil, err
+	}
+	return m.kdc.service(ctx, tgt, m.spn)
+}
+
+// ticketGranting finds the ticket-granting ticket of the principal in a credential cache.
+func (m *kerberosMethod) ticketGranting(file []byte) (*ticket, error) {
 	c, err := parseCCache(file)
 	if err != nil {
 		return nil, fmt.Errorf("read the credential cache: %w", err)
@@ -202,7 +211,7 @@ func (m *kerberosMethod) fromCache(ctx context.Context, file []byte) (*ticket, e
 	if tgt == nil {
 		return nil, &staleCache{c.client.String()}
 	}
-	return m.kdc.service(ctx, tgt, m.spn)
+	return tgt, nil
 }
 
 // find returns the ticket for a server that lives longest, nil when none lives.
