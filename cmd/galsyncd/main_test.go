@@ -32,7 +32,7 @@ func TestScripts(t *testing.T) {
 
 func scriptCommands() map[string]func(*testscript.TestScript, bool, []string) {
 	commands := map[string]func(*world, bool, []string){
-		"exits":        cmdExits,        // exits STATUS [<INPUT] [@nobody] PROGRAM ARG...
+		"exits":        cmdExits,        // exits STATUS [<INPUT] [@nobody|@other] PROGRAM ARG...
 		"exchange":     cmdExchange,     // exchange start|again|stop [OPTION...]
 		"fault":        cmdFault,        // fault KIND [OPTION...] | fault clear
 		"people":       cmdPeople,       // people add|remove|recipe|certificate|hide|keep-share ...
@@ -40,7 +40,7 @@ func scriptCommands() map[string]func(*testscript.TestScript, bool, []string) {
 		"web":          cmdWeb,          // web start|again FOLDER | web stop | web asked OP NUMBER | web reset
 		"requests":     cmdRequests,     // requests COUNTER OP NUMBER | requests reset
 		"configure":    cmdConfigure,    // configure FILE [KEY=TOML...]
-		"daemon":       cmdDaemon,       // daemon start|stop|kill NAME [ARG...]
+		"daemon":       cmdDaemon,       // daemon start|stop|kill NAME [@nobody] [ARG...]
 		"json":         cmdJSON,         // json PATH OP VALUE, of the last standard output
 		"damage":       cmdDamage,       // damage flip|truncate|overwrite|schema FILE [NUMBER]
 		"mode":         cmdMode,         // mode FILE OCTAL
@@ -48,6 +48,8 @@ func scriptCommands() map[string]func(*testscript.TestScript, bool, []string) {
 		"stranger":     cmdStranger,     // stranger start SOCKET | stranger stop
 		"autodiscover": cmdAutodiscover, // autodiscover [KEY=VALUE...]
 		"hosts":        cmdHosts,        // hosts NAME[:PORT]...
+		"hold":         cmdHold,         // hold open SOCKET PATH | hold ask PATH
+		"traces":       cmdTraces,       // traces FOLDER... -- NEEDLES...
 		"readable":     cmdReadable,     // [!] readable MAIL NAME TEXT
 	}
 	out := map[string]func(*testscript.TestScript, bool, []string){}

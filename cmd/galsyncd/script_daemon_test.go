@@ -25,7 +25,7 @@ type daemonProcess struct {
 // other name on $SOCKET.
 func cmdDaemon(w *world, neg bool, args []string) {
 	if neg || len(args) < 2 {
-		w.Fatalf("usage: daemon start|stop|kill NAME [ARG...]")
+		w.Fatalf("usage: daemon start|stop|kill NAME [@nobody] [ARG...]")
 	}
 	name := args[1]
 	if args[0] == "start" {
@@ -66,9 +66,13 @@ func (w *world) startDaemon(name string, args []string) {
 	log, err := os.Create(d.log)
 	w.Check(err)
 	defer log.Close()
-	d.cmd = w.command(false, "galsyncd", append([]string{"serve"}, args...)...)
+	user, args := asUser(append(args, ""))
+	d.cmd = w.command(user, "galsyncd", append([]string{"serve"}, args[:len(args)-1]...)...)
 	d.cmd.Stdout, d.cmd.Stderr = log, log
 	w.Check(d.cmd.Start())
+	for _, f := range d.cmd.ExtraFiles {
+		f.Close()
+	}
 	go func() {
 		d.err = d.cmd.Wait()
 		close(d.ended)

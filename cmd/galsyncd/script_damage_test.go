@@ -66,7 +66,7 @@ func cmdReadable(w *world, neg bool, args []string) {
 		w.Fatalf("usage: [!] readable MAIL NAME TEXT")
 	}
 	key := w.MkAbs("ids/" + args[1])
-	out, err := w.command(false, "openssl", "cms", "-decrypt", "-in", w.MkAbs(args[0]), "-recip", key+".crt", "-inkey", key+".key").CombinedOutput()
+	out, err := w.command("", "openssl", "cms", "-decrypt", "-in", w.MkAbs(args[0]), "-recip", key+".crt", "-inkey", key+".key").CombinedOutput()
 	switch {
 	case neg && err == nil:
 		w.Fatalf("%s can open %s:\n%s", args[1], args[0], out)

@@ -39,7 +39,7 @@ func (w *world) startStranger(socket string) {
 	dir := filepath.Dir(socket)
 	w.Check(os.MkdirAll(dir, 0o755))
 	w.Check(os.Chown(dir, nobody, nobody))
-	cmd := w.command(true, "strangerd", socket)
+	cmd := w.command("@nobody", "strangerd", socket)
 	stdin, err := cmd.StdinPipe()
 	w.Check(err)
 	stdout, err := cmd.StdoutPipe()

@@ -34,7 +34,7 @@ func cmdWeb(w *world, neg bool, args []string) {
 		listener, err := net.Listen("tcp", address)
 		w.Check(err)
 		w.web = &web{}
-		w.web.server = &httptest.Server{Listener: listener, Config: &http.Server{Handler: w.web.handler(w.MkAbs(args[1]), w.command(false, "sh", "answer.sh"))}}
+		w.web.server = &httptest.Server{Listener: listener, Config: &http.Server{Handler: w.web.handler(w.MkAbs(args[1]), w.command("", "sh", "answer.sh"))}}
 		w.web.server.Start()
 		w.Setenv("WEB", w.web.server.URL)
 	case args[0] == "stop":

@@ -26,6 +26,7 @@ type world struct {
 	before   exchangesim.Requests
 	daemons  map[string]*daemonProcess
 	stranger *strangerProcess
+	held     *heldConn
 }
 
 type worldKey struct{}
@@ -64,6 +65,9 @@ func (w *world) close() {
 		d.cmd.Process.Kill()
 		<-d.ended
 	}
+	if w.held != nil {
+		w.held.Close()
+	}
 	if w.stranger != nil {
 		w.stranger.cmd.Process.Kill()
 		w.stranger.cmd.Wait()
@@ -76,9 +80,20 @@ func (w *world) close() {
 	}
 }
 
-// command makes a child process with the environment of the script. As nobody it runs the program through a descriptor,
-// because that user cannot enter the folder of the test binary.
-func (w *world) command(asNobody bool, program string, args ...string) *exec.Cmd {
+// Users of the scripts: @nobody and @other.
+var userIDs = map[string]uint32{"@nobody": nobody, "@other": nobody - 1}
+
+// asUser takes a user off the arguments; "" is the one who runs the tests.
+func asUser(args []string) (user string, rest []string) {
+	if _, ok := userIDs[args[0]]; ok {
+		return args[0], args[1:]
+	}
+	return "", args
+}
+
+// command makes a child process with the environment of the script. As another user it runs the program through a
+// descriptor, because that user cannot enter the folder of the test binary.
+func (w *world) command(user, program string, args ...string) *exec.Cmd {
 	path := program
 	if !strings.Contains(program, "/") {
 		var err error
@@ -91,11 +106,11 @@ func (w *world) command(asNobody bool, program string, args ...string) *exec.Cmd
 			cmd.Env = append(cmd.Env, name+"="+value)
 		}
 	}
-	if asNobody {
+	if id, ok := userIDs[user]; ok {
 		f, err := os.Open(path)
 		w.Check(err)
 		cmd.ExtraFiles, cmd.Path = []*os.File{f}, "/proc/self/fd/3"
-		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: id, Gid: id}}
 	}
 	return cmd
 }
@@ -103,7 +118,7 @@ func (w *world) command(asNobody bool, program string, args ...string) *exec.Cmd
 // cmdExits runs a program, wants this exit status and reads what galsyncd says aloud.
 func cmdExits(w *world, neg bool, args []string) {
 	if neg || len(args) < 2 {
-		w.Fatalf("usage: exits STATUS [<INPUT] [@nobody] PROGRAM ARG...")
+		w.Fatalf("usage: exits STATUS [<INPUT] [@nobody|@other] PROGRAM ARG...")
 	}
 	want, err := strconv.Atoi(args[0])
 	w.Check(err)
@@ -112,11 +127,8 @@ func cmdExits(w *world, neg bool, args []string) {
 	if file, ok := strings.CutPrefix(args[0], "<"); ok {
 		input, args = []byte(w.ReadFile(file)), args[1:]
 	}
-	asNobody := args[0] == "@nobody"
-	if asNobody {
-		args = args[1:]
-	}
-	cmd := w.command(asNobody, args[0], args[1:]...)
+	user, args := asUser(args)
+	cmd := w.command(user, args[0], args[1:]...)
 	var out, errs bytes.Buffer
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(input), &out, &errs
 	got := exitStatus(w, cmd.Run())
