@@ -18,7 +18,7 @@ import (
 
 // Bounds of a completion among contacts: those that are read, and those that are returned.
 const (
-	maxContactsRead   = 400
+	maxContactsRead   = 200
 	maxContactMatches = 50
 )
 

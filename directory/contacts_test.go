@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -314,6 +315,25 @@ func TestContactsSwitchedOff(t *testing.T) {
 	listed := m.listed
 	if r, _ := n.sync.Run(t.Context(), false); r.Contacts != nil || m.listed != listed {
 		t.Errorf("%+v, %d listings", r.Contacts, m.listed-listed)
+	}
+}
+
+// TestBudgetEndsTheContacts: what one run may ask holds for the contacts, too, and the next run goes on.
+func TestBudgetEndsTheContacts(t *testing.T) {
+	n, m := newMailbox(t, 120)
+	m.get = func([]string, []directory.ContactAnswer) error {
+		if m.got == 2 {
+			n.sync.MaxRequests = 1 // used up by now
+		}
+		return nil
+	}
+	r := n.run()
+	n.sync.MaxRequests = 0
+	if c := r.Contacts; r.Outcome != directory.Complete || c.Outcome != directory.Failed || c.Contacts != 100 || !strings.Contains(c.Error, directory.ErrBudget.Error()) || c.Hint == "" {
+		t.Errorf("%+v, %+v", r, c)
+	}
+	if r = n.run(); r.Contacts.Outcome != directory.Complete || r.Contacts.Added != 20 {
+		t.Errorf("%+v", r.Contacts)
 	}
 }
 

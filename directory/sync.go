@@ -24,7 +24,8 @@ type Sync struct {
 	MaxRequests int
 	MaxDuration time.Duration
 	// KnownOnly asks for known addresses alone, one by one, in place of walking the whole address book: those of the store,
-	// those asked for in the last MemoryOfQuestions, the members of groups, the addresses of contacts, and Addresses. The source must be a Resolver.
+	// those asked for in the last MemoryOfQuestions, the members of groups, the addresses of contacts, and Addresses. The
+	// source must be a Resolver.
 	KnownOnly bool
 	// Addresses are always known.
 	Addresses []Address

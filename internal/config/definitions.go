@@ -177,7 +177,7 @@ func syncKeys() []definition {
 				"sync.addresses, of the members of groups, of contacts, and those that somebody looked up online in the last 90 days.",
 			target: func(c *Config) any { return &c.Sync.FullGAL }},
 		{key: "sync.contacts", kind: "boolean", standard: `false`, user: `true`,
-			doc: "Whether to read the personal contacts of the account, in its folder Contacts. Their certificates serve where the address book " +
+			doc: "Whether to read the personal contacts of the account, in its folder Contacts, over EWS. Their certificates serve where the address book " +
 				"has none that can be used. In the system role every local user gets the contacts of the service account. When false, contacts " +
 				"read before are forgotten.",
 			target: func(c *Config) any { return &c.Sync.Contacts }},
