@@ -111,6 +111,9 @@ func (a *app) runServe(ctx context.Context, user bool) error {
 	runs.After = func(directory.Report) { status.Recount(ctx) }
 	if revoked != nil {
 		status.Revocations = &rooms.Revocations{Service: revoked, Cache: copy, Book: book, Mode: cfg.Trust.Revocation, Required: cfg.Trust.RevocationRequired, Log: log}
+		if keysErr == nil {
+			status.Revocations.Keyring = keys
+		}
 		runs.After = func(directory.Report) {
 			status.Revocations.Refresh(ctx)
 			status.Recount(ctx)
@@ -178,7 +181,10 @@ func (a *app) runServe(ctx context.Context, user bool) error {
 	background.Go(func() { stopped <- server.Serve(listener) })
 	background.Go(func() { runs.Loop.Serve(ctx) })
 	if revoked != nil {
-		background.Go(func() { revoked.Serve(ctx) })
+		background.Go(func() {
+			status.Revocations.Judge(ctx)
+			revoked.Serve(ctx)
+		})
 	}
 	log.Info("serving", "role", cfg.Role, "socket", cfg.Socket.Path, "version", version)
 	daemon.SdNotify(false, daemon.SdNotifyReady)

@@ -193,7 +193,7 @@ func (a *app) refreshRevocation(ctx context.Context, cfg *config.Config, copy *c
 	if err != nil || revoked == nil {
 		return err
 	}
-	own := rooms.Directory{Cache: copy}
+	own := rooms.Directory{Cache: copy, Contacts: &rooms.Contacts{Cache: copy}}
 	book := &recipients.Book{Directory: own, Policy: policy, RefuseAfter: cfg.Cache.RefuseAfter}
 	(&rooms.Revocations{Service: revoked, Cache: copy, Book: book, Log: log}).Refresh(ctx)
 	return nil

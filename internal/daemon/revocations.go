@@ -2,12 +2,17 @@ package daemon
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
+	"slices"
+	"time"
 
 	"github.com/galsyncd/galsyncd/cache"
+	"github.com/galsyncd/galsyncd/internal/keyring"
 	"github.com/galsyncd/galsyncd/internal/recipients"
 	"github.com/galsyncd/galsyncd/internal/revocation"
 	"github.com/galsyncd/galsyncd/internal/service"
+	"github.com/galsyncd/galsyncd/trust"
 )
 
 // Revocations keeps the revocation data of the certificates that this daemon judges.
@@ -15,44 +20,85 @@ type Revocations struct {
 	Service *revocation.Service
 	Cache   *cache.Cache
 	Book    *recipients.Book
+	// Keyring holds installed certificates and identities; nil without one.
+	Keyring *keyring.Keyring
 	// Mode and Required are the settings, for Status.
 	Mode     string
 	Required bool
 	Log      *slog.Logger
 }
 
-// Refresh has every entry and contact of the cache judged, which tells what is needed, and fetches all of it. What fails is shown by
-// Status and by the answers.
+// Refresh has everything judged, which tells what is needed, and fetches all of it. What fails is shown by Status and by
+// the answers.
 func (r *Revocations) Refresh(ctx context.Context) {
-	if err := r.refresh(ctx); err != nil && ctx.Err() == nil {
+	r.Judge(ctx)
+	if _, err := r.Service.Run(ctx, true); err != nil && ctx.Err() == nil {
 		r.Log.Warn("revocation data is not current", "error", err)
 	}
 }
 
-func (r *Revocations) refresh(ctx context.Context) error {
-	primaries, err := r.Cache.Primaries(ctx)
+// Judge asks about every entry of the cache, every contact, every installed certificate and every identity, so that what
+// is needed about them is fetched when it is due.
+func (r *Revocations) Judge(ctx context.Context) {
+	if err := r.judge(ctx); err != nil && ctx.Err() == nil {
+		r.Log.Warn("not all certificates are asked about", "error", err)
+	}
+}
+
+func (r *Revocations) judge(ctx context.Context) error {
+	addresses, err := r.addresses(ctx)
 	if err != nil {
 		return err
+	}
+	const batch = 100
+	for len(addresses) > 0 {
+		n := min(len(addresses), batch)
+		if _, err := r.Book.Lookup(ctx, addresses[:n]); err != nil {
+			return err
+		}
+		addresses = addresses[n:]
+	}
+	_, err = r.revokedIdentities()
+	return err
+}
+
+func (r *Revocations) addresses(ctx context.Context) (all []string, err error) {
+	entries, err := r.Cache.Primaries(ctx)
+	if err != nil {
+		return nil, err
 	}
 	contacts, err := r.Cache.ContactAddresses(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	primaries = append(primaries, contacts...)
-	const batch = 100
-	for len(primaries) > 0 {
-		n := min(len(primaries), batch)
-		asked := make([]string, n)
-		for i, p := range primaries[:n] {
-			asked[i] = string(p)
-		}
-		if _, err := r.Book.Lookup(ctx, asked); err != nil {
-			return err
-		}
-		primaries = primaries[n:]
+	for _, a := range slices.Concat(entries, contacts) {
+		all = append(all, string(a))
 	}
-	_, err = r.Service.Run(ctx, true)
-	return err
+	if r.Keyring == nil {
+		return all, nil
+	}
+	installed, err := r.Keyring.Installed()
+	for _, in := range installed {
+		for _, a := range in.Addresses {
+			all = append(all, string(a.Address))
+		}
+	}
+	return all, err
+}
+
+// revokedIdentities warns of the owner's own certificates that are known to be revoked.
+func (r *Revocations) revokedIdentities() (warnings []string, err error) {
+	if r.Keyring == nil || r.Book.Policy == nil {
+		return nil, nil
+	}
+	own, err := r.Keyring.List()
+	for _, id := range own {
+		known := r.Book.Policy.Revocation(id.Certificate, trust.Question{Intermediates: id.Chain, Now: time.Now()})
+		if known.Status == trust.StatusRevoked {
+			warnings = append(warnings, fmt.Sprintf("your own certificate %s (serial number %x) is %s: ask for a new one", id.Certificate.Subject, id.Certificate.SerialNumber, known.Text()))
+		}
+	}
+	return warnings, err
 }
 
 // status describes the data for people and programs.

@@ -83,6 +83,10 @@ func (s *Status) Status(ctx context.Context) (service.Status, error) {
 		if out.Revocation, err = s.Revocations.status(); err != nil {
 			return service.Status{}, problem(err)
 		}
+		// A keyring that cannot be read is told of elsewhere.
+		if own, err := s.Revocations.revokedIdentities(); err == nil {
+			out.Warnings = append(out.Warnings, own...)
+		}
 	}
 	out.Warnings = append(out.Warnings, s.warnings(history, out)...)
 	return out, nil
