@@ -182,7 +182,7 @@ func (a *app) runServe(ctx context.Context, user bool) error {
 	background.Go(func() { runs.Loop.Serve(ctx) })
 	if revoked != nil {
 		background.Go(func() {
-			status.Revocations.Judge(ctx)
+			status.Revocations.Judge(ctx, false) // the entries are counted at the start
 			revoked.Serve(ctx)
 		})
 	}

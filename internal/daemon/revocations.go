@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"slices"
 	"time"
 
 	"github.com/galsyncd/galsyncd/cache"
@@ -31,22 +30,22 @@ type Revocations struct {
 // Refresh has everything judged, which tells what is needed, and fetches all of it. What fails is shown by Status and by
 // the answers.
 func (r *Revocations) Refresh(ctx context.Context) {
-	r.Judge(ctx)
+	r.Judge(ctx, true)
 	if _, err := r.Service.Run(ctx, true); err != nil && ctx.Err() == nil {
 		r.Log.Warn("revocation data is not current", "error", err)
 	}
 }
 
-// Judge asks about every entry of the cache, every contact, every installed certificate and every identity, so that what
-// is needed about them is fetched when it is due.
-func (r *Revocations) Judge(ctx context.Context) {
-	if err := r.judge(ctx); err != nil && ctx.Err() == nil {
+// Judge asks about every contact, every installed certificate and every identity, and every entry of the cache if that is
+// wished, so that what is needed about them is fetched when it is due.
+func (r *Revocations) Judge(ctx context.Context, entries bool) {
+	if err := r.judge(ctx, entries); err != nil && ctx.Err() == nil {
 		r.Log.Warn("not all certificates are asked about", "error", err)
 	}
 }
 
-func (r *Revocations) judge(ctx context.Context) error {
-	addresses, err := r.addresses(ctx)
+func (r *Revocations) judge(ctx context.Context, entries bool) error {
+	addresses, err := r.addresses(ctx, entries)
 	if err != nil {
 		return err
 	}
@@ -62,16 +61,19 @@ func (r *Revocations) judge(ctx context.Context) error {
 	return err
 }
 
-func (r *Revocations) addresses(ctx context.Context) (all []string, err error) {
-	entries, err := r.Cache.Primaries(ctx)
+func (r *Revocations) addresses(ctx context.Context, entries bool) (all []string, err error) {
+	known, err := r.Cache.ContactAddresses(ctx)
 	if err != nil {
 		return nil, err
 	}
-	contacts, err := r.Cache.ContactAddresses(ctx)
-	if err != nil {
-		return nil, err
+	if entries {
+		primaries, err := r.Cache.Primaries(ctx)
+		if err != nil {
+			return nil, err
+		}
+		known = append(primaries, known...)
 	}
-	for _, a := range slices.Concat(entries, contacts) {
+	for _, a := range known {
 		all = append(all, string(a))
 	}
 	if r.Keyring == nil {

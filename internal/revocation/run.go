@@ -62,7 +62,8 @@ func (s *Service) Run(ctx context.Context, all bool) (Report, error) {
 	run.each(lists, listWorkers, 0, run.list)
 	run.each(questions, askWorkers, time.Second/asksPerSecond, run.question)
 	if run.err == nil {
-		run.note(s.update(func(tx Tx) error { return s.forget(tx, s.now()) }))
+		// What nobody asked about for so long is in no answer that is still remembered.
+		run.note(s.Store.UpdateRevocations(func(tx Tx) error { return s.forget(tx, s.now()) }))
 	}
 	s.log().Info("revocation data", "fetched", run.report.Fetched, "unchanged", run.report.Unchanged, "failed", run.report.Failed)
 	if run.err != nil {
@@ -193,7 +194,11 @@ func (r *run) list(t target) error {
 		record.succeeded(now)
 	}
 	record.Asked = t.asked
-	err = s.update(func(tx Tx) error {
+	write := s.update
+	if problem == nil && entries == nil && old.Failures == 0 {
+		write = s.Store.UpdateRevocations // no answer changes
+	}
+	err = write(func(tx Tx) error {
 		if entries != nil {
 			if err := putEntries(tx, t.id, *entries); err != nil {
 				return err
