@@ -1,4 +1,4 @@
-# Targets: demo, test, interop, interop-doc, fuzz, bench, generate, install. README.md says what each is for.
+# Targets: demo, test, interop, interop-doc, fuzz, bench, timing, generate, install. README.md says what each is for.
 GO         ?= go
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 VERSION    ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
@@ -6,7 +6,7 @@ LDFLAGS     = -X main.version=$(VERSION)
 PREFIX     ?= /usr/local
 FUZZTIME   ?= 1m
 
-.PHONY: all build demo test gates interop interop-doc fuzz bench generate install clean
+.PHONY: all build demo test gates interop interop-doc fuzz bench timing generate install clean
 
 all: build
 
@@ -61,6 +61,10 @@ fuzz:
 
 bench: build
 	@scripts/bench bin
+
+# Measures docs/timing.md again; needs a quiet machine.
+timing:
+	GALSYNCD_TIMING=10500 GALSYNCD_TIMING_DOC=$(CURDIR)/docs/timing.md $(GO) test -count=1 -timeout 30m -run '^TestFailureTiming$$' -v ./internal/daemon
 
 generate:
 	$(GO) run ./cmd/galsyncd docs man
