@@ -213,6 +213,18 @@ func (b *reader) element(limit int, what string) ([]byte, error) {
 	return der, nil
 }
 
+// version reads a version, whatever it is: what else stands in a message does not depend on it.
+func (b *reader) version() error {
+	der, err := b.element(maxSmall, "version")
+	if err != nil {
+		return err
+	}
+	if der[0] != tagInteger {
+		return syntaxError("version")
+	}
+	return nil
+}
+
 // sink receives the bytes of a scanned element.
 type sink interface {
 	header(tag byte, length int64) error

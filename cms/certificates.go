@@ -70,7 +70,7 @@ func (b *reader) readSignedDataStart() error {
 	if err := b.enter(tagSequence, "SignedData"); err != nil {
 		return err
 	}
-	if _, err := b.element(maxSmall, "version"); err != nil {
+	if err := b.version(); err != nil {
 		return err
 	}
 	_, err := b.element(maxElement, "digest algorithms")

@@ -61,7 +61,7 @@ func (b *reader) readCompressedStart() error {
 	if err := b.enter(tagSequence, "CompressedData"); err != nil {
 		return err
 	}
-	if _, err := b.element(maxSmall, "version"); err != nil {
+	if err := b.version(); err != nil {
 		return err
 	}
 	der, err := b.element(maxSmall, "compression algorithm")

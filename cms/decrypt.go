@@ -104,7 +104,7 @@ func (m *message) readHeader() error {
 	if err := m.enter(tagSequence, "EnvelopedData"); err != nil {
 		return err
 	}
-	if _, err := m.element(maxSmall, "version"); err != nil {
+	if err := m.version(); err != nil {
 		return err
 	}
 	if hasOriginator, err := m.next(tagContext0 | constructed); err != nil {

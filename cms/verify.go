@@ -174,7 +174,7 @@ func (v *verifier) readStart() error {
 	if err := v.enter(tagSequence, "SignedData"); err != nil {
 		return err
 	}
-	if _, err := v.element(maxSmall, "version"); err != nil {
+	if err := v.version(); err != nil {
 		return err
 	}
 	der, err := v.element(maxElement, "digest algorithms")
