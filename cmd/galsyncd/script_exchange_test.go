@@ -59,6 +59,7 @@ func exchangeOptions(w *world, args []string) exchangesim.Options {
 	f.IntVar(&o.Entries, "entries", 0, "")
 	f.IntVar(&o.Contacts, "contacts", 0, "")
 	f.DurationVar(&o.Latency, "latency", 0, "")
+	f.StringVar(&o.UserAgent, "only-agent", "", "")
 	f.BoolVar(&o.Plain, "plain", false, "")
 	f.BoolVar(&o.ActiveSync.Policy, "policy", false, "")
 	f.BoolVar(&o.ActiveSync.AllContacts, "all-contacts", false, "")

@@ -10,6 +10,8 @@
 // Options.ActiveSync says so. Like Exchange it shows fewer certificates than EWS: bare ones only, of the authority that it
 // trusts, valid today.
 //
+// Autodiscover names its services by JSON, XML and SOAP, see the type of this name.
+//
 // # The address book
 //
 // The same number of entries and the same seed always make the same address book with the same certificates, byte for

@@ -32,6 +32,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.counters.unauthorized.Add(1)
 		return
 	}
+	if only := s.options.UserAgent; only != "" && r.Header.Get("User-Agent") != only {
+		http.Error(w, "403 - Forbidden: Access is denied.", http.StatusForbidden)
+		return
+	}
 	if activeSync {
 		s.activeSync(w, r)
 		return

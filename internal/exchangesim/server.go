@@ -56,6 +56,8 @@ type Options struct {
 	Listen string
 	// Plain serves http without TLS; only with AuthNone.
 	Plain bool
+	// UserAgent, when set, is the only one that is admitted, as with an EwsAllowList; others get the status 403.
+	UserAgent string
 	// Names are further DNS names in the TLS certificate, besides localhost.
 	Names []string
 	// HTTP2 offers HTTP/2 as well, over which NTLM never succeeds. Without it only HTTP/1.1 is spoken.
