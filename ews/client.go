@@ -170,8 +170,12 @@ func (x *exchange) do(envelope []byte) (*answer, error) {
 	defer cancel()
 	a, err := x.roundTrip(ctx, envelope)
 	if log := x.client.Logger; log != nil {
-		log.Log(ctx, x.level(err), "exchange answered", "operation", x.op, "status", x.status, "bytes", x.size,
-			"duration", time.Since(started), "client-request-id", x.id, "request-id", x.theirs, "error", err)
+		facts := []any{"operation", x.op, "status", x.status, "bytes", x.size, "duration", time.Since(started),
+			"client-request-id", x.id, "request-id", x.theirs}
+		if err != nil {
+			facts = append(facts, "error", err)
+		}
+		log.Log(ctx, x.level(err), "exchange answered", facts...)
 	}
 	x.observe(a, err, time.Since(started))
 	return a, err
