@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -19,6 +20,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/galsyncd/galsyncd/internal/testca"
 )
@@ -38,6 +40,12 @@ const apacheModules = "/usr/lib/apache2/modules"
 // readable for it alone.
 func newApache(t *testing.T, directives string, environment []string, files map[string][]byte) *apache {
 	t.Helper()
+	return newApacheAs(t, testca.Options{IPs: []net.IP{net.IPv4(127, 0, 0, 1)}, DNSNames: []string{"localhost"}}, directives, environment, files)
+}
+
+// newApacheAs is newApache with another TLS certificate. Every one of them offers HTTP/2 as well.
+func newApacheAs(t *testing.T, leaf testca.Options, directives string, environment []string, files map[string][]byte) *apache {
+	t.Helper()
 	need(t, "apache2-bin", "/usr/sbin/apache2")
 	need(t, "libapache2-mod-auth-gssapi", apacheModules+"/mod_auth_gssapi.so")
 	x := &apache{dir: peerFolder(t)}
@@ -48,7 +56,7 @@ func newApache(t *testing.T, directives string, environment []string, files map[
 		_, _ = w.Write(append([]byte("echo "), body...))
 	}))
 	t.Cleanup(backend.Close)
-	ca, cert := authority(t, testca.Options{IPs: []net.IP{net.IPv4(127, 0, 0, 1)}, DNSNames: []string{"localhost"}})
+	ca, cert := authority(t, leaf)
 	x.pool = x509.NewCertPool()
 	x.pool.AddCert(ca.Certificate)
 	write(t, x.dir, "tls.pem", string(tlsPEM(t, cert)))
@@ -73,7 +81,7 @@ func newApache(t *testing.T, directives string, environment []string, files map[
 
 func apacheConfig(dir, port, backend, directives string) string {
 	var b strings.Builder
-	for _, m := range []string{"mpm_event", "authn_core", "authz_core", "authz_user", "socache_shmcb", "ssl", "headers", "proxy", "proxy_http", "auth_gssapi"} {
+	for _, m := range []string{"mpm_event", "authn_core", "authz_core", "authz_user", "socache_shmcb", "ssl", "headers", "proxy", "proxy_http", "auth_gssapi", "auth_basic", "authn_file", "alias", "http2"} {
 		fmt.Fprintf(&b, "LoadModule %s_module %s/mod_%s.so\n", m, apacheModules, m)
 	}
 	fmt.Fprintf(&b, `ServerName localhost
@@ -81,10 +89,11 @@ Listen 127.0.0.1:%s
 PidFile %s/httpd.pid
 DefaultRuntimeDir %[2]s
 ErrorLog %[2]s/error.log
-LogFormat "%%s" status
+LogFormat "%%s %%H" status
 CustomLog %[2]s/access.log status
 LogLevel info auth_gssapi:debug
 StartServers 1
+Protocols h2 http/1.1
 SSLEngine on
 SSLCertificateFile %[2]s/tls.pem
 KeepAlive On
@@ -109,6 +118,16 @@ func (x *apache) seen(t *testing.T) int {
 		t.Fatal(err)
 	}
 	return strings.Count(string(b), "\n")
+}
+
+// waitSeen waits until so many requests are in the log, which Apache writes after its answer, and returns it.
+func (x *apache) waitSeen(t *testing.T, n int) string {
+	t.Helper()
+	for deadline := time.Now().Add(5 * time.Second); x.seen(t) < n && time.Now().Before(deadline); {
+		time.Sleep(10 * time.Millisecond)
+	}
+	b, _ := os.ReadFile(filepath.Join(x.dir, "access.log"))
+	return string(b)
 }
 
 // peerFolder is a folder for a server that may run as another user.
@@ -166,10 +185,14 @@ func TestInteropNTLMApache(t *testing.T) {
 	x := newApacheNTLM(t)
 	c := newClient(t, x.url, x.pool, func(o *Options) { o.MaxConns = 1 })
 	c.password.Store("wrong")
-	for i := range 2 {
-		if status, _, err := c.ask(t, "q"); status != 401 || err != nil {
+	for i := range 5 {
+		status, _, err := c.ask(t, "q")
+		if i < 2 && (status != 401 || err != nil) || i >= 2 && !errors.Is(err, ErrLockedOut) {
 			t.Fatalf("wrong password, try %d: %d %v", i, status, err)
 		}
+	}
+	if log := x.waitSeen(t, 6); strings.Count(log, "\n") != 6 {
+		t.Errorf("two handshakes of three requests, and no more:\n%s", log)
 	}
 	c.password.Store(testPassword)
 	for i := range 5 {
