@@ -298,6 +298,49 @@ func TestContactsWithoutAddressAreKnown(t *testing.T) {
 	}
 }
 
+// TestKnownAddressesOfContacts: a colleague among the contacts is kept fresh every night; who is none is asked for once a week.
+func TestKnownAddressesOfContacts(t *testing.T) {
+	n, m := newMailbox(t, 30)
+	n.sync.KnownOnly = true
+	n.run() // reads the contacts
+	colleague := m.people[0].record.Primary
+	m.items[0].version, m.items[0].record.Addresses = "2", append(m.items[0].record.Addresses, colleague)
+	n.run() // asks for all of them, and learns of the colleague
+	asked := func(a directory.Address) (times int) {
+		for _, text := range m.asked {
+			if text == "="+string(a) {
+				times++
+			}
+		}
+		return times
+	}
+	for _, c := range m.items {
+		if got := asked(c.record.Primary); got != 1 {
+			t.Errorf("%s was asked for %d times", c.record.Primary, got)
+		}
+	}
+	n.run()
+	if !n.has(colleague) {
+		t.Error("the colleague is not in the address book")
+	}
+	m.asked = nil
+	for range 14 {
+		before := len(m.asked)
+		n.run()
+		if got := len(m.asked) - before; got > 15 {
+			t.Errorf("%d were asked for in one night", got)
+		}
+	}
+	for _, c := range m.items {
+		if got := asked(c.record.Primary); got < 2 || got > 3 {
+			t.Errorf("%s was asked for %d times in two weeks", c.record.Primary, got)
+		}
+	}
+	if got := asked(colleague); got != 14 {
+		t.Errorf("the colleague was asked for %d times", got)
+	}
+}
+
 // TestContactsSwitchedOff forgets them with the next run, also when that fails.
 func TestContactsSwitchedOff(t *testing.T) {
 	n, m := newMailbox(t, 5)

@@ -279,16 +279,10 @@ func (r *run) knownAddresses(tx Tx) (map[Address]bool, error) {
 			}
 		}
 	}
-	err = tx.Contacts(func(c Contact) error {
-		for _, a := range c.Addresses {
-			all[a] = true
-		}
-		return nil
-	})
-	if err != nil {
+	if err := r.contactAddresses(tx, all); err != nil {
 		return nil, err
 	}
-	since, day := r.state.Started.Add(-MemoryOfQuestions), int(r.state.Started.Unix()/86400) // these runs have no number
+	since, day := r.state.Started.Add(-MemoryOfQuestions), r.day()
 	n := 0
 	err = tx.States(questionKey, func(key string, value []byte) error {
 		var q Question
@@ -301,6 +295,26 @@ func (r *run) knownAddresses(tx Tx) (map[Address]bool, error) {
 		return nil
 	})
 	return all, err
+}
+
+// day stands in for the number that runs over known addresses do not have.
+func (r *run) day() int { return int(r.state.Started.Unix() / 86400) }
+
+// contactAddresses adds the addresses of contacts. Most contacts are nobody's colleagues: one that the server did not know
+// is asked for again in turns, each within a week.
+func (r *run) contactAddresses(tx Tx, all map[Address]bool) error {
+	return tx.Contacts(func(c Contact) error {
+		for _, a := range c.Addresses {
+			q, err := LastQuestion(tx, a)
+			if err != nil {
+				return err
+			}
+			if q.Found || r.state.Full || r.state.Started.Sub(q.Asked) >= groupPeriod*24*time.Hour || turn(string(a), r.day(), groupPeriod) {
+				all[a] = true
+			}
+		}
+		return nil
+	})
 }
 
 // refreshOne asks for one known address.

@@ -120,6 +120,7 @@ var codes = map[string]codeFacts{
 	"ErrorImpersonationDenied":          {reason: "the account may not act for other mailboxes", hint: "give the account the role ApplicationImpersonation, or leave exchange.mailbox out"},
 	"ErrorImpersonationFailed":          {reason: "the server could not act for exchange.mailbox", hint: "check that exchange.mailbox is the primary address of a mailbox"},
 	"ErrorNonExistentMailbox":           {reason: "the mailbox does not exist", hint: "check exchange.mailbox"},
+	"ErrorFolderNotFound":               {reason: "the mailbox has no such folder", hint: "look at the mailbox of the account, or set sync.contacts = false"},
 	"ErrorAccountDisabled":              {reason: "the account is disabled", hint: "enable the account, or use another"},
 	"ErrorPasswordExpired":              {reason: "the password of the account has expired", hint: "change the password", cause: ErrUnauthorized},
 	"ErrorPasswordChangeRequired":       {reason: "the password of the account must be changed first", hint: "change the password", cause: ErrUnauthorized},
