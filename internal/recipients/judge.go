@@ -115,9 +115,13 @@ func (q *question) unknown() Answer {
 		a.Hints = []string{HintOnline}
 	default:
 		a.Reasons = []string{"not in the address book, last read completely " + walked}
+		a.Hints = []string{HintOutside}
 	}
 	return a
 }
+
+// HintOutside is the hint for an address that nobody in the organisation has.
+const HintOutside = "to write to somebody outside, get a mail that they signed, and install its certificate: galsyncd cert install"
 
 // HintOnline is the hint for an address that Exchange may know, although the local copy does not.
 const HintOnline = "ask Exchange about it: galsyncd lookup --online"

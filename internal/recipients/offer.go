@@ -79,6 +79,9 @@ func (q *question) offered(address mailaddr.Address, o Offer) Candidate {
 	}
 	findings := q.book.policy().ForEncryption(cert.X509, ask)
 	c.Revocation = q.revocation(cert.X509, ask)
+	if len(findings) == 1 && findings[0].State == trust.Untrusted { // nothing else stands in the way of a person's word
+		findings[0].Hint = "if you are sure that it is theirs: galsyncd cert trust " + cert.SHA256
+	}
 	if old := q.tooOld(o); old != nil {
 		findings = append(findings, *old)
 	}
