@@ -43,7 +43,7 @@ func (a *app) discover() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error { return failed(a.runDiscover(cmd.Context(), args[0], f)) },
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&f.protocol, "protocol", "ews", "the service: `ews` or eas")
+	flags.StringVar(&f.protocol, "protocol", "ews", "`NAME` of the service: ews or eas")
 	flags.StringSliceVar(&f.allow, "allow", nil, "also ask this `HOST` outside of the domain; .DOMAIN lets redirects go there and below")
 	flags.StringVar(&f.caFile, "ca-file", "", "PEM `FILE` of further roots for the servers' certificates")
 	flags.BoolVar(&f.user, "user", false, "with the user's configuration")
