@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	mathrand "math/rand/v2"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -378,4 +379,41 @@ func TestSilenceIsKept(t *testing.T) {
 			t.Errorf("a run after it: %+v, %v", r, err)
 		}
 	})
+}
+
+// TestNewPersonAnywhere puts newcomers at random places of the address book and holds the promise of EmptyPeriod.
+func TestNewPersonAnywhere(t *testing.T) {
+	const chars = "abcdefghijklmnopqrstuvwxyz0123456789!#$%&'*+-/=?^_`{|}~"
+	const rare = "!#$%*/=?^`{|}~"
+	rng := mathrand.New(mathrand.NewPCG(3, 4))
+	b := newBook(t, 600, 0)
+	n := newNight(t, b)
+	for range 1 + rng.IntN(5) {
+		n.run()
+	}
+	var newcomers []directory.Address
+	for i := range 80 {
+		local := ""
+		if i%2 == 0 { // beside somebody
+			name, _, _ := strings.Cut(string(b.people[rng.IntN(600)].record.Primary), "@")
+			local = name[:1+rng.IntN(len(name)-1)]
+		}
+		for range 1 + rng.IntN(4) {
+			local += string(chars[rng.IntN(len(chars))])
+		}
+		a, err := directory.ParseAddress(fmt.Sprintf("%s%d@new%d.example", local, i, i%7))
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.add(a)
+		newcomers = append(newcomers, a)
+	}
+	for run := 1; run <= 3*14; run++ {
+		n.run()
+		for _, a := range newcomers {
+			if due := run == 14 && !strings.ContainsAny(string(a), rare) || run == 3*14; due && !n.has(a) {
+				t.Errorf("%s was not found within %d runs", a, run)
+			}
+		}
+	}
 }
