@@ -2,12 +2,32 @@ package cms
 
 import (
 	"bytes"
+	"compress/gzip"
 	"crypto"
 	"crypto/rsa"
 	"crypto/x509"
+	"encoding/asn1"
 	"encoding/json"
+	"io"
 	"testing"
+
+	"golang.org/x/crypto/cryptobyte"
+	cryptobyte_asn1 "golang.org/x/crypto/cryptobyte/asn1"
 )
+
+// wycheproof reads a file of testdata/wycheproof, which is compressed.
+func wycheproof(t testing.TB, name string) []byte {
+	t.Helper()
+	z, err := gzip.NewReader(bytes.NewReader(load(t, "wycheproof", name+".gz")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := io.ReadAll(z)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
 
 // TestWycheproofSignatures runs the vectors of the algorithms through the steps that choose them for a message.
 func TestWycheproofSignatures(t *testing.T) {
@@ -28,7 +48,7 @@ func TestWycheproofSignatures(t *testing.T) {
 				}
 			}
 		}
-		if err := json.Unmarshal(shared(t, "wycheproof", name), &file); err != nil {
+		if err := json.Unmarshal(wycheproof(t, name), &file); err != nil {
 			t.Fatal(err)
 		}
 		count := 0
@@ -65,7 +85,7 @@ func TestWycheproofGCM(t *testing.T) {
 			}
 		}
 	}
-	if err := json.Unmarshal(shared(t, "wycheproof", "aes_gcm_test.json"), &file); err != nil {
+	if err := json.Unmarshal(wycheproof(t, "aes_gcm_test.json"), &file); err != nil {
 		t.Fatal(err)
 	}
 	ciphers := map[int]Cipher{128: AES128GCM, 192: AES192GCM, 256: AES256GCM}
@@ -108,7 +128,7 @@ func TestWycheproofRSA(t *testing.T) {
 		"rsa_pkcs1_2048_test.json":                  nil,
 		"rsa_oaep_2048_sha256_mgf1sha256_test.json": {Hash: crypto.SHA256, MGFHash: crypto.SHA256},
 	} {
-		if err := json.Unmarshal(shared(t, "wycheproof", name), &file); err != nil {
+		if err := json.Unmarshal(wycheproof(t, name), &file); err != nil {
 			t.Fatal(err)
 		}
 		count := 0
@@ -141,4 +161,63 @@ func TestWycheproofRSA(t *testing.T) {
 			t.Errorf("%s: %d tests", name, count)
 		}
 	}
+}
+
+// TestWycheproofECDH takes the vectors' points through the steps that read the originator's key of a message: decode, check,
+// multiply, and give the secret its full length.
+func TestWycheproofECDH(t *testing.T) {
+	var file struct {
+		TestGroups []struct {
+			Tests []struct {
+				TcID                    int
+				Comment                 string
+				Public, Private, Shared hexBytes
+				Result                  string
+			}
+		}
+	}
+	if err := json.Unmarshal(wycheproof(t, "ecdh_secp256r1_test.json"), &file); err != nil {
+		t.Fatal(err)
+	}
+	c := curves[0]
+	named := encodeAlgorithm(oidECPublicKey, encodeOID(c.oid))
+	count := map[string]int{}
+	for _, group := range file.TestGroups {
+		for _, test := range group.Tests {
+			var seq cryptobyte.String
+			var alg algorithm
+			var bits asn1.BitString
+			var err error
+			s := cryptobyte.String(test.Public)
+			readable := s.ReadASN1(&seq, cryptobyte_asn1.SEQUENCE)
+			if readable {
+				alg, err = readAlgorithm(&seq)
+				readable = err == nil && seq.ReadASN1BitString(&bits)
+			}
+			if !readable || !bytes.Equal(alg.raw, named) { // another form or curve: a message names none, the recipient's key does
+				if test.Result == "valid" {
+					t.Errorf("test %d (%s): the key cannot be read", test.TcID, test.Comment)
+				}
+				continue
+			}
+			count[test.Result]++
+			private, err := c.ecdh.NewPrivateKey(leftPad(bytes.TrimLeft(test.Private, "\x00"), c.size))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var secret []byte
+			remote, err := c.publicKey(bits.Bytes)
+			if err == nil {
+				secret, err = private.ECDH(remote)
+			}
+			good := err == nil && bytes.Equal(leftPad(secret, c.size), test.Shared)
+			if test.Result != "acceptable" && good != (test.Result == "valid") {
+				t.Errorf("test %d (%s, %s): %v", test.TcID, test.Comment, test.Result, err)
+			}
+		}
+	}
+	if count["valid"] < 200 || count["invalid"] < 5 {
+		t.Errorf("%v", count)
+	}
+	t.Log(count)
 }
