@@ -37,7 +37,7 @@ func (a *app) identityImport() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "import FILE",
 		Short: "import keys (.p12, .pfx, PEM), or the certificate that was issued for a request",
-		Long: "Imports every private key with its certificate: from PFX, or from PEM with an unencrypted key and its certificates.\n" +
+		Long: "Imports every private key with its certificate: from PFX, or from PEM with a key and its certificates.\n" +
 			"A file of certificates alone (.pem, .cer, .p7b) is joined with the keys that wait for them (identity request), or\n" +
 			"renews the certificate of a key that is there. The passphrases are asked for, or read from files (mode 0600; first\n" +
 			"line; - is standard input). The first import sets the keyring's passphrase.",
@@ -47,7 +47,7 @@ func (a *app) identityImport() *cobra.Command {
 			return failed(a.runImport(cmd.Context(), args[0], pfxFile, keyringFile))
 		},
 	}
-	cmd.Flags().StringVar(&pfxFile, "pfx-passphrase-file", "", "read the passphrase of the PFX file from this `FILE`")
+	cmd.Flags().StringVar(&pfxFile, "pfx-passphrase-file", "", "read the passphrase of the imported file from this `FILE`")
 	cmd.Flags().StringVar(&keyringFile, "passphrase-file", "", "read the passphrase of the keyring from this `FILE`")
 	return cmd
 }
@@ -69,7 +69,7 @@ func (a *app) runImport(ctx context.Context, path, pfxFile, keyringFile string) 
 		return fmt.Errorf("read the file: %w", err)
 	}
 	request := client.ImportRequest{PFX: file}
-	if looksLikePFX(file) {
+	if looksLikePFX(file) || bytes.Contains(file, []byte("-----BEGIN ENCRYPTED PRIVATE KEY-----")) {
 		if request.PFXPassphrase, err = a.passphrase("passphrase of "+path, pfxFile, false); err != nil {
 			return err
 		}

@@ -151,10 +151,10 @@ func (k Keyring) Import(ctx context.Context, file []byte, passphrase, keyringPas
 	return out, nil
 }
 
-// add imports a PFX file, PEM with an unencrypted key and its certificates, or the certificates of keys that are there.
+// add imports a PFX file, PEM with a key and its certificates, or the certificates of keys that are there.
 func (k Keyring) add(file []byte, passphrase service.Secret) ([]keyring.Info, error) {
 	if bytes.Contains(file, []byte("-----BEGIN ")) && bytes.Contains(file, []byte("PRIVATE KEY-----")) {
-		return k.Keys.Keyring.ImportPEM(file)
+		return k.Keys.Keyring.ImportPEM(file, string(passphrase))
 	}
 	certs, err := issuedCertificates(file)
 	if err != nil {

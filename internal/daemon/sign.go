@@ -72,7 +72,26 @@ func (s Signer) choose(ctx context.Context, fingerprint string, from []mailaddr.
 	if !ok {
 		return smime.Signer{}, service.NewProblem(service.CodeNoSigningKey, attempt+": the key of this identity cannot sign", "")
 	}
-	return smime.Signer{Certificate: own[best].Certificate, Key: key, Intermediates: own[best].Chain}, nil
+	signer := smime.Signer{Certificate: own[best].Certificate, Key: key, Intermediates: own[best].Chain}
+	if signer.Encryption, err = s.encryptionBeside(signer.Certificate, from); err != nil {
+		return smime.Signer{}, err
+	}
+	return signer, nil
+}
+
+// encryptionBeside is the own certificate that answers are to be encrypted to, when the one that signs is for signing only;
+// nil when it is not, or when there is none.
+func (s Signer) encryptionBeside(signing *x509.Certificate, from []mailaddr.Address) (*x509.Certificate, error) {
+	var policy trust.Policy
+	findings := policy.ForEncryption(signing, trust.Question{Addresses: from, Now: s.Now()})
+	if !slices.ContainsFunc(findings, func(f trust.Finding) bool { return f.State == trust.WrongUsage }) {
+		return nil, nil
+	}
+	own, err := s.ownCertificates(from)
+	if err != nil || len(own) == 0 {
+		return nil, err
+	}
+	return own[0], nil
 }
 
 // ownCertificates is the newest own certificate that can be encrypted to for one of the addresses. The keyring may be locked.

@@ -98,7 +98,7 @@ func timedDaemon(t *testing.T) (ask func(mail []byte) service.Code, cert *x509.C
 	if err := errors.Join(keys.SetPassphrase([]byte("open sesame")), keys.Unlock(t.Context(), []byte("open sesame"), time.Hour)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := keys.ImportPEM(append(key, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: leaf.Certificate.Raw})...)); err != nil {
+	if _, err := keys.ImportPEM(append(key, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: leaf.Certificate.Raw})...), ""); err != nil {
 		t.Fatal(err)
 	}
 	var minutes atomic.Int64

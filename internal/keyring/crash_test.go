@@ -60,7 +60,7 @@ func importForever(path string) error {
 			}
 			texts = append(texts, text)
 		}
-		infos, err := k.ImportPEM(texts[i%20])
+		infos, err := k.ImportPEM(texts[i%20], "")
 		if err != nil {
 			return err
 		}

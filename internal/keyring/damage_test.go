@@ -93,7 +93,7 @@ func TestForeignFiles(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			k, path := newKeyring(t)
 			unlock(t, k)
-			if _, err := k.ImportPEM(pemOf(t, newCA(t), "alice@example.com")); err != nil {
+			if _, err := k.ImportPEM(pemOf(t, newCA(t), "alice@example.com"), ""); err != nil {
 				t.Fatal(err)
 			}
 			if _, err := k.Install(Installation{Certificate: leafOf(t, newCA(t), "bob@example.org"), Addresses: []mailaddr.Address{"bob@example.org"}, How: HowFile}); err != nil {
@@ -135,7 +135,7 @@ func overwrite(t *testing.T, path string, data []byte) {
 func TestTamperedPublicHalf(t *testing.T) {
 	k, path := newKeyring(t)
 	unlock(t, k)
-	if _, err := k.ImportPEM(pemOf(t, newCA(t), "alice@example.com")); err != nil {
+	if _, err := k.ImportPEM(pemOf(t, newCA(t), "alice@example.com"), ""); err != nil {
 		t.Fatal(err)
 	}
 	k.Close()
@@ -156,7 +156,7 @@ func TestTamperedPublicHalf(t *testing.T) {
 	if _, err := k.Identities(); !errors.Is(err, ErrDamaged) {
 		t.Errorf("got %v", err)
 	}
-	if _, err := k.ImportPEM(pemOf(t, newCA(t), "bob@example.com")); !errors.Is(err, ErrDamaged) {
+	if _, err := k.ImportPEM(pemOf(t, newCA(t), "bob@example.com"), ""); !errors.Is(err, ErrDamaged) {
 		t.Errorf("a damaged keyring was written to: %v", err)
 	}
 }
@@ -167,7 +167,7 @@ func TestDamage(t *testing.T) {
 	unlock(t, k)
 	ca := newCA(t)
 	for i := range 30 {
-		if _, err := k.ImportPEM(pemOf(t, ca, fmt.Sprintf("person%d@example.com", i))); err != nil {
+		if _, err := k.ImportPEM(pemOf(t, ca, fmt.Sprintf("person%d@example.com", i)), ""); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -227,7 +227,7 @@ func TestDamage(t *testing.T) {
 			t.Fatalf("damage %d: %d identities, %v", i, len(list), err)
 		}
 		// What opened can be written to and is whole afterwards.
-		if _, err := k.ImportPEM(pemOf(t, ca, "new@example.com")); err != nil {
+		if _, err := k.ImportPEM(pemOf(t, ca, "new@example.com"), ""); err != nil {
 			t.Fatalf("damage %d: %v", i, err)
 		}
 		if err := k.Check(); err != nil {

@@ -11,7 +11,7 @@ import (
 func TestExport(t *testing.T) {
 	k, _ := newKeyring(t)
 	unlock(t, k)
-	infos, err := k.ImportPEM(pemOf(t, newCA(t), "alice@example.com"))
+	infos, err := k.ImportPEM(pemOf(t, newCA(t), "alice@example.com"), "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,14 +49,14 @@ func TestBackup(t *testing.T) {
 	k, _ := newKeyring(t)
 	unlock(t, k)
 	ca := newCA(t)
-	if _, err := k.ImportPEM(pemOf(t, ca, "alice@example.com")); err != nil {
+	if _, err := k.ImportPEM(pemOf(t, ca, "alice@example.com"), ""); err != nil {
 		t.Fatal(err)
 	}
 	data, err := k.Backup()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := k.ImportPEM(pemOf(t, ca, "bob@example.com")); err != nil {
+	if _, err := k.ImportPEM(pemOf(t, ca, "bob@example.com"), ""); err != nil {
 		t.Fatal(err)
 	}
 	again, err := k.Backup()

@@ -325,7 +325,7 @@ func TestCertificatesOnly(t *testing.T) {
 		t.Error(err)
 	}
 	_, requestErr := k.NewRequest(RequestOptions{Addresses: []mailaddr.Address{"alice@example.com"}, Key: KeyP256})
-	_, pemErr := k.ImportPEM(pemOf(t, ca, "alice@example.com"))
+	_, pemErr := k.ImportPEM(pemOf(t, ca, "alice@example.com"), "")
 	_, pfxErr := k.Import(vectorFile(t, "testdata/rfc9216/alice.p12.pem"), "alice")
 	_, certErr := k.ImportCertificates([]*x509.Certificate{ca.Certificate})
 	for name, err := range map[string]error{"passphrase": k.SetPassphrase(secret), "request": requestErr, "PEM": pemErr, "PFX": pfxErr, "certificate": certErr} {

@@ -119,7 +119,7 @@ func TestLifeOfAKeyring(t *testing.T) {
 	if again, err := k.Import(pfx, "alice"); err != nil || len(again) != 2 || !again[0].Updated {
 		t.Errorf("second import: %+v, %v", again, err)
 	}
-	if _, err := k.ImportPEM(pemOf(t, newCA(t), "bob@example.com")); err != nil {
+	if _, err := k.ImportPEM(pemOf(t, newCA(t), "bob@example.com"), ""); err != nil {
 		t.Error(err)
 	}
 	if err := k.Check(); err != nil {
@@ -169,7 +169,7 @@ func TestLifeOfAKeyring(t *testing.T) {
 func TestChangePassphrase(t *testing.T) {
 	k, path := newKeyring(t)
 	unlock(t, k)
-	if _, err := k.ImportPEM(pemOf(t, newCA(t), "alice@example.com")); err != nil {
+	if _, err := k.ImportPEM(pemOf(t, newCA(t), "alice@example.com"), ""); err != nil {
 		t.Fatal(err)
 	}
 	if err := k.ChangePassphrase(t.Context(), []byte("wrong"), []byte("new")); !errors.Is(err, ErrWrongPassphrase) {
@@ -365,7 +365,7 @@ func TestArgon2Bounds(t *testing.T) {
 func TestTooManyIdentities(t *testing.T) {
 	k, _ := newKeyring(t)
 	unlock(t, k)
-	one, err := parsePEM(pemOf(t, newCA(t), "alice@example.com"))
+	one, err := parsePEM(pemOf(t, newCA(t), "alice@example.com"), "")
 	if err != nil {
 		t.Fatal(err)
 	}

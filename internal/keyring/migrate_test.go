@@ -18,7 +18,7 @@ func schema1(t *testing.T) (path string, data []byte) {
 	unlock(t, k)
 	ca := newCA(t)
 	for _, who := range []string{"alice@example.com", "bob@example.com"} {
-		if _, err := k.ImportPEM(pemOf(t, ca, who)); err != nil {
+		if _, err := k.ImportPEM(pemOf(t, ca, who), ""); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -25,7 +25,7 @@ const (
 
 var (
 	// ErrPFXPassphrase reports that the passphrase does not open the PFX file.
-	ErrPFXPassphrase = errors.New("wrong passphrase of the PFX file")
+	ErrPFXPassphrase = errors.New("wrong passphrase of the file")
 
 	errTooMany     = fmt.Errorf("the file holds more than %d private keys or %d certificates", maxKeys, maxCertificates)
 	errKeyTooLarge = fmt.Errorf("a private key is larger than %d bytes", maxKey)

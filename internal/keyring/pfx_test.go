@@ -11,6 +11,7 @@ import (
 	"errors"
 	"math/big"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -310,14 +311,46 @@ func TestImportPEM(t *testing.T) {
 		"no certificate":   {[][]byte{key, issuer}, "belongs to none"},
 		"broken":           {[][]byte{cert, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: []byte{1}})}, "cannot be read"},
 		"huge key":         {[][]byte{cert, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: make([]byte, maxKey+1)})}, "larger than"},
-		"encrypted":        {[][]byte{cert, pem.EncodeToMemory(&pem.Block{Type: "ENCRYPTED PRIVATE KEY", Bytes: []byte{1}})}, "is encrypted"},
+		"encrypted":        {[][]byte{cert, pem.EncodeToMemory(&pem.Block{Type: "ENCRYPTED PRIVATE KEY", Bytes: []byte{1}})}, "not well-formed"},
+		"encrypted, huge":  {[][]byte{cert, pem.EncodeToMemory(&pem.Block{Type: "ENCRYPTED PRIVATE KEY", Bytes: make([]byte, 1<<20)})}, "larger than"},
 		"of another kind":  {[][]byte{cert, pem.EncodeToMemory(&pem.Block{Type: "DSA PRIVATE KEY", Bytes: []byte{1}})}, "not supported"},
 		"many keys":        {append(slicesRepeat(key, maxKeys+1), cert), "more than"},
 		"too large a file": {[][]byte{make([]byte, maxImport+1)}, "larger than"},
 	} {
-		list, err := parsePEM(bytes.Join(tt.parts, nil))
+		list, err := parsePEM(bytes.Join(tt.parts, nil), "")
 		if tt.want == "" && (err != nil || len(list) != 1 || len(list[0].Chain) != 1) || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
 			t.Errorf("%s: got %d identities, %v; want %q", name, len(list), err, tt.want)
+		}
+	}
+}
+
+// TestImportEncryptedPEM reads keys as openssl encrypts them.
+func TestImportEncryptedPEM(t *testing.T) {
+	if _, err := exec.LookPath("openssl"); err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal("CI must have openssl")
+		}
+		t.Skip("openssl is not installed")
+	}
+	leaf, _ := person(t, "alice")
+	key, err := leaf.KeyPEM()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, how := range [][]string{{"-v2", "aes-256-cbc"}, {"-v2", "aes-128-cbc", "-v2prf", "hmacWithSHA512"}} {
+		cmd := exec.Command("openssl", append([]string{"pkcs8", "-topk8", "-passout", "pass:s\u00e4cret"}, how...)...)
+		cmd.Stdin = bytes.NewReader(key)
+		text, err := cmd.Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		text = append(text, testca.CertificatePEM(leaf.Certificate)...)
+		list, err := parsePEM(text, "s\u00e4cret")
+		if err != nil || len(list) != 1 {
+			t.Errorf("%v: %d, %v", how, len(list), err)
+		}
+		if _, err := parsePEM(text, "wrong"); !errors.Is(err, ErrPFXPassphrase) {
+			t.Errorf("%v, a wrong passphrase: %v", how, err)
 		}
 	}
 }
@@ -442,7 +475,7 @@ func FuzzPEM(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(bytes.Join([][]byte{testca.CertificatePEM(ca.Certificate), key, testca.CertificatePEM(leaf.Certificate)}, nil))
-	f.Fuzz(func(t *testing.T, data []byte) { _, _ = parsePEM(data) })
+	f.Fuzz(func(t *testing.T, data []byte) { _, _ = parsePEM(data, "") })
 }
 
 func pbes2(t testing.TB, plaintext []byte, passphrase string) (pkix.AlgorithmIdentifier, []byte) {

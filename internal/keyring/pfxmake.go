@@ -64,6 +64,12 @@ func explicit(der []byte) asn1.RawValue {
 	return asn1.RawValue{Class: asn1.ClassContextSpecific, Tag: 0, IsCompound: true, Bytes: der}
 }
 
+// explicitBytes is explicit as bytes.
+func explicitBytes(der []byte) []byte {
+	a := assembly{}
+	return a.marshal(explicit(der))
+}
+
 // certificateBag makes a CertBag (RFC 7292 section 4.2.3).
 func certificateBag(cert *x509.Certificate) []byte {
 	a := assembly{}

@@ -121,7 +121,7 @@ func TestRequestKindsAndBounds(t *testing.T) {
 func TestRemoveIdentity(t *testing.T) {
 	k, path := newKeyring(t)
 	unlock(t, k)
-	infos, err := k.ImportPEM(pemOf(t, newCA(t), "alice@example.com"))
+	infos, err := k.ImportPEM(pemOf(t, newCA(t), "alice@example.com"), "")
 	if err != nil {
 		t.Fatal(err)
 	}
