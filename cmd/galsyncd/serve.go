@@ -82,6 +82,8 @@ func (a *app) runServe(ctx context.Context, user bool) error {
 	keys, keysErr := openKeyring(cfg)
 	if keysErr == nil {
 		defer keys.Close()
+	} else if role == config.RoleSystem { // a user's keyring speaks for itself in the status
+		notes = append(notes, fmt.Sprintf("certificates that were installed for everyone cannot be used: %v", keysErr))
 	}
 
 	// Build.

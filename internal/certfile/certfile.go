@@ -25,13 +25,15 @@ const (
 	MaxSize = 4 << 20
 	// MaxCertificates is how many certificates of one file are taken.
 	MaxCertificates = 64
+	// MaxCertificate is the largest certificate that is taken, in bytes of DER.
+	MaxCertificate = 64 << 10
 	// maxBlocks is how many PEM blocks of one file are looked at.
 	maxBlocks = 256
 )
 
 // Errors of Parse.
 var (
-	// ErrTooLarge reports more than MaxSize bytes or MaxCertificates certificates.
+	// ErrTooLarge reports more than MaxSize bytes, MaxCertificates certificates, or MaxCertificate bytes of one.
 	ErrTooLarge = errors.New("too large for a file with certificates")
 	// ErrNoCertificate reports a file of a known format that holds no certificate.
 	ErrNoCertificate = errors.New("it holds no certificate that can be read")
@@ -212,6 +214,9 @@ func (f *File) take(set *cms.CertificateSet, err error) error {
 func (f *File) add(der []byte) error {
 	if f.find(der) != nil {
 		return nil
+	}
+	if len(der) > MaxCertificate {
+		return fmt.Errorf("%w: a certificate of more than %d bytes", ErrTooLarge, MaxCertificate)
 	}
 	cert, err := x509.ParseCertificate(der)
 	if err != nil {

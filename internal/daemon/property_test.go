@@ -214,7 +214,7 @@ func newTown(tt *testing.T, seed uint64, keys []crypto.Signer) *town {
 func TestLookupAndEncryptorAgree(t *testing.T) {
 	keys := someKeys(t)
 	agreed := map[bool]int{}
-	for seed := range uint64(80) {
+	for seed := range uint64(50) {
 		world := newTown(t, seed, keys)
 		book := &recipients.Book{Directory: world, Policy: world.shelf.Policy, Now: func() time.Time { return world.now },
 			WarnAfter: 7 * 24 * time.Hour, RefuseAfter: 90 * 24 * time.Hour}

@@ -273,13 +273,16 @@ func (i *Installer) compare(ctx context.Context, item *Item, o Options) error {
 			}
 		}
 	}
-	for _, a := range item.For {
+	for _, a := range item.For[:min(len(item.For), maxCompared)] {
 		if err := i.rivals(ctx, item, a); err != nil {
 			return err
 		}
 	}
 	return nil
 }
+
+// maxCompared is for how many addresses of one certificate others are looked up.
+const maxCompared = 10
 
 // rivals are other certificates for an address.
 func (i *Installer) rivals(ctx context.Context, item *Item, a mailaddr.Address) error {

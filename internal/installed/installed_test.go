@@ -8,6 +8,7 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"io"
 	"path/filepath"
 	"slices"
@@ -44,7 +45,6 @@ type fixture struct {
 	book           map[mailaddr.Address]recipients.Found
 	shelf          *Shelf
 	installer      *Installer
-	err            error // of the address book
 	failingLookups bool
 }
 
@@ -151,6 +151,10 @@ func TestUnusual(t *testing.T) {
 		made.Issuer, made.SignatureAlgorithm = made.Subject, x509.UnknownSignatureAlgorithm
 		return must(x509.CreateCertificate(rand.Reader, &made, &made, l.Key.Public(), l.Key))
 	}()
+	var many []string
+	for i := range maxTargets + 1 {
+		many = append(many, fmt.Sprintf("carol%d@outside.example", i))
+	}
 	homely := must(f.home.Leaf(testca.Options{Addresses: []string{string(carol)}, Key: rsaKeys()[0], NotBefore: now.Add(-time.Hour)}))
 	for _, tc := range []struct {
 		name            string
@@ -170,6 +174,7 @@ func TestUnusual(t *testing.T) {
 		{name: "for signatures only", data: f.leaf(testca.Options{KeyUsage: x509.KeyUsageDigitalSignature}).Certificate.Raw, unusual: []string{CodeUnknownIssuer, CodeSigningOnly}},
 		{name: "no address", data: f.leaf(testca.Options{Addresses: []string{}, CommonName: "Carol"}).Certificate.Raw, unusual: []string{CodeUnknownIssuer}, forbid: []string{CodeNoAddress}},
 		{name: "several addresses", data: f.leaf(testca.Options{Addresses: []string{string(carol), "boss@corp.example"}}).Certificate.Raw, unusual: []string{CodeUnknownIssuer, CodeOtherAddresses}},
+		{name: "too many addresses", data: f.leaf(testca.Options{Addresses: many}).Certificate.Raw, unusual: []string{CodeUnknownIssuer, CodeOtherAddresses}, forbid: []string{CodeOtherAddresses}},
 		{name: "several, one wished", data: f.leaf(testca.Options{Addresses: []string{string(carol), "boss@corp.example"}}).Certificate.Raw,
 			o: Options{Addresses: []mailaddr.Address{carol}}, unusual: []string{CodeUnknownIssuer, CodeOtherAddresses}},
 		{name: "valid for long", data: f.leaf(testca.Options{NotAfter: now.AddDate(12, 0, 0)}).Certificate.Raw, unusual: []string{CodeUnknownIssuer, CodeLongValidity}},

@@ -68,6 +68,9 @@ func clause(reason string) string {
 	return reason
 }
 
+// maxTargets is for how many addresses one certificate is installed.
+const maxTargets = 50
+
 // obstruct says why a certificate is not installed.
 func (item *Item) obstruct(m *material, findings []trust.Finding, o Options) {
 	for _, f := range findings {
@@ -82,6 +85,8 @@ func (item *Item) obstruct(m *material, findings []trust.Finding, o Options) {
 		item.forbid("", CodeWrongUsage, "it is neither for encrypting nor for signing mail")
 	case len(item.Addresses) == 0:
 		item.forbid("", CodeNoAddress, "it names no mail address, so nothing ties it to anybody")
+	case len(item.For) > maxTargets:
+		item.forbid("say for which with --address", CodeOtherAddresses, "it names %d addresses, more than a certificate is installed for", len(item.For))
 	case len(item.For) == 0 && m.signature != nil && m.signature.From == "":
 		item.forbid("say for which address with --address", CodeOtherAddress, "the mail does not have exactly one From address, and the certificate names %s", list(item.Addresses))
 	case len(item.For) == 0:

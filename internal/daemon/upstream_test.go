@@ -1,0 +1,73 @@
+package daemon
+
+import (
+	"context"
+	"net"
+	"path/filepath"
+	"testing"
+
+	"github.com/galsyncd/galsyncd/cache"
+	"github.com/galsyncd/galsyncd/client"
+	"github.com/galsyncd/galsyncd/internal/mailaddr"
+	"github.com/galsyncd/galsyncd/internal/recipients"
+)
+
+// ownOffer is a source with one certificate for everybody.
+type ownOffer struct{}
+
+func (ownOffer) Offers(context.Context, mailaddr.Address) ([]recipients.Offer, error) {
+	return []recipients.Offer{{Source: recipients.Installed, Raw: []byte("own")}}, nil
+}
+
+// TestUpstreamNobodyThere: without a system's daemon a user's own sources answer alone; one that is stopped, or that is
+// configured, makes the look-up fail, because the address book goes first.
+func TestUpstreamNobodyThere(t *testing.T) {
+	own, err := cache.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer own.Close()
+	missing := filepath.Join(t.TempDir(), "s")
+	dead := filepath.Join(t.TempDir(), "d")
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: dead, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.SetUnlinkOnClose(false)
+	l.Close()
+	for _, tc := range []struct {
+		name, socket string
+		optional, ok bool
+	}{
+		{"nobody there", missing, true, true},
+		{"configured, nobody there", missing, false, false},
+		{"stopped", dead, true, false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			u := &Upstream{Client: &client.Client{Socket: tc.socket}, Own: Directory{Cache: own}, Extra: []recipients.Extra{ownOffer{}}, Optional: tc.optional}
+			found, err := u.Lookup(t.Context(), "carol@outside.example")
+			if (err == nil) != tc.ok || tc.ok && len(found.Offers) != 1 {
+				t.Errorf("look-up: %+v, %v", found, err)
+			}
+			if _, err := u.Freshness(t.Context()); (err == nil) != tc.ok {
+				t.Errorf("freshness: %v", err)
+			}
+		})
+	}
+}
+
+// TestUpstreamOffers: an administrator's word counts where the user's settings say so, his preferences never.
+func TestUpstreamOffers(t *testing.T) {
+	wire := client.Offer{Source: "installed", Raw: []byte("x"), Vouched: true, Preferred: true}
+	contact := wire
+	contact.Source = "contacts"
+	for _, accept := range []bool{true, false} {
+		u := &Upstream{AcceptInstalled: accept}
+		if o := u.offered(wire); o.Vouched != accept || o.Preferred {
+			t.Errorf("accept %v: %+v", accept, o)
+		}
+		if o := u.offered(contact); o.Vouched || o.Preferred {
+			t.Errorf("a contact: %+v", o)
+		}
+	}
+}
