@@ -135,7 +135,11 @@ func (c *call) exchange(cmd command, client *http.Client, request func(context.C
 		_ = resp.Body.Close()
 	}
 	if c.Logger != nil {
-		c.Logger.DebugContext(c.ctx, "exchange answered", "operation", cmd.name, "status", status, "duration", time.Since(started), "error", err)
+		facts := []any{"operation", cmd.name, "status", status, "duration", time.Since(started)}
+		if err != nil {
+			facts = append(facts, "error", err)
+		}
+		c.Logger.DebugContext(c.ctx, "exchange answered", facts...)
 	}
 	return err
 }

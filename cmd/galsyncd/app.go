@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/galsyncd/galsyncd/client"
+	"github.com/galsyncd/galsyncd/eas"
 	"github.com/galsyncd/galsyncd/internal/autodiscover"
 	"github.com/galsyncd/galsyncd/internal/config"
 	"github.com/galsyncd/galsyncd/schedule"
@@ -87,7 +88,7 @@ func (a *app) socketPath() (string, error) {
 	if path != client.SystemSocket {
 		return path, nil
 	}
-	if c, err := config.Load(systemConfig, config.RoleSystem, schedules); err == nil {
+	if c, err := config.Load(systemConfig, config.RoleSystem, checks()...); err == nil {
 		return c.Socket.Path, nil
 	}
 	return path, nil
@@ -119,7 +120,7 @@ func (a *app) configPath(role config.Role) string {
 // load reads the configuration of a role. Beside an error there may be a configuration to look for more errors in. A user needs no file: then the defaults hold and nothing is fetched.
 func (a *app) load(role config.Role) (*config.Config, error) {
 	path := a.configPath(role)
-	c, err := config.Load(path, role, schedules)
+	c, err := config.Load(path, role, checks()...)
 	if errors.Is(err, config.ErrNotFound) && role == config.RoleUser && a.config == "" {
 		c, err = config.Default(role), nil
 	}
@@ -141,11 +142,21 @@ func configHint(err error, path string) string {
 	return ""
 }
 
-// schedules checks sync.schedule, whose syntax package config does not know.
-var schedules = config.Check{Key: "sync.schedule", Verify: func(text string) error {
-	_, err := schedule.Parse(text)
-	return err
-}}
+// checks are for values whose syntax package config does not know.
+func checks() []config.Check {
+	return []config.Check{
+		{Key: "sync.schedule", Verify: func(text string) error {
+			_, err := schedule.Parse(text)
+			return err
+		}},
+		{Key: "exchange.eas.policy_met", Verify: func(name string) error {
+			if !eas.IsDemand(name) {
+				return fmt.Errorf("has %q, which is no demand of a policy (MS-ASPROV section 2.2.2)", name)
+			}
+			return nil
+		}},
+	}
+}
 
 // print writes v as the one JSON document with --json, and calls text otherwise.
 func (a *app) print(v any, text func(io.Writer)) error {

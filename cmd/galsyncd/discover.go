@@ -90,7 +90,7 @@ func (a *app) runDiscover(ctx context.Context, text string, f discoverFlags) err
 // named.
 func (a *app) loadIncomplete(user bool) (*config.Config, error) {
 	path := a.configPath(a.role(user))
-	c, err := config.Load(path, config.RoleUser, schedules) // the user's role needs no server
+	c, err := config.Load(path, config.RoleUser, checks()...) // the user's role needs no server
 	if errors.Is(err, config.ErrNotFound) && a.config == "" {
 		return config.Default(config.RoleUser), nil
 	}

@@ -74,11 +74,6 @@ func makeSource(cfg *config.Config, log *slog.Logger, refusals string) (director
 // newEAS makes the ActiveSync client.
 func newEAS(cfg *config.Config, log *slog.Logger, client *http.Client, refusals string) (*eas.Client, error) {
 	x := cfg.Exchange
-	for _, name := range x.EAS.PolicyMet {
-		if !eas.IsDemand(name) {
-			return nil, cfg.Problem("exchange.eas.policy_met", "has %q, which is no demand of a policy (MS-ASPROV section 2.2.2)", name)
-		}
-	}
 	c := &eas.Client{URL: x.URL, HTTP: client, UserAgent: x.UserAgent, Username: x.Auth.Username, PlainQuery: x.EAS.Query == "plain",
 		AcceptContacts: x.EAS.AcceptContacts, CheckRevocation: x.EAS.CheckRevocation, PolicyMet: x.EAS.PolicyMet, Logger: log}
 	if x.EAS.Version != "auto" {
