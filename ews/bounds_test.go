@@ -87,6 +87,8 @@ func TestHostileAnswers(t *testing.T) {
 		"an attribute":           {beginning + "<x a='", "y", "one element"},
 		"a name":                 {beginning + "<", "y", "one element"},
 		"a value":                {value + "<t:Base64Binary>", "AAAA", "one element"},
+		"a photo":                {beginning + "<t:Resolution><t:Contact><t:Photo>", "AAAA", "one element of the answer is longer than 1048576 bytes"},
+		"photos":                 {beginning + "<t:Resolution><t:Contact>", "<t:Photo>" + strings.Repeat("AAAA", 200_000) + "</t:Photo>", "longer than 8388608 bytes"},
 		"a folded value":         {value + "<t:Base64Binary>", "AAAA<!-- -->", "elements and texts"},
 		"entries":                {beginning, entry, "more than 1000 entries"},
 		"values":                 {value, "<t:Base64Binary>AAAA</t:Base64Binary>", "elements and texts"},

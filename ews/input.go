@@ -59,6 +59,10 @@ type input struct {
 	mark    int64
 	pending []byte
 	err     error
+	// last are the last two bytes handed to the decoder.
+	last [2]byte
+	// bytewise hands every byte to the decoder, also those that skipPlain could pass over. For tests.
+	bytewise bool
 }
 
 func newInput(r io.Reader) *input {
@@ -121,12 +125,60 @@ func (in *input) ReadByte() (byte, error) {
 	case err != nil:
 		in.err = err
 	case in.given-in.mark >= maxToken:
-		in.err = refusedf("one element of the answer is longer than %d bytes", maxToken)
+		in.err = errLongToken()
 	case in.read > in.maxBytes:
-		in.err = refusedf("the answer is longer than %d bytes", in.maxBytes)
+		in.err = in.errLong()
 	}
 	in.given++
+	in.last = [2]byte{in.last[1], b}
 	return b, in.err
+}
+
+// plain are the bytes of base64, folded or not. A run of them is well-formed text wherever text may be.
+var plain = func() (is [256]bool) {
+	for _, b := range []byte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/= \t\r\n") {
+		is[b] = true
+	}
+	return is
+}()
+
+// skipPlain passes over the plain text at the beginning of an element that nobody wants, such as a photo: that is most of an
+// answer, and the decoder would look at each byte several times. It is called right behind a start tag, when the decoder
+// has read nothing ahead; behind an empty element, whose tag ends with "/>", the text would be somebody else's.
+func (in *input) skipPlain() {
+	if in.bytewise || in.err != nil || len(in.pending) > 0 || in.last[1] != '>' || in.last[0] == '/' {
+		return
+	}
+	for skipped := 0; ; {
+		if _, err := in.r.Peek(1); err != nil {
+			return // the decoder meets it as well
+		}
+		buffered, _ := in.r.Peek(in.r.Buffered())
+		n := 0
+		for n < len(buffered) && plain[buffered[n]] {
+			n++
+		}
+		_, _ = in.r.Discard(n)
+		in.read += int64(n)
+		skipped += n
+		switch {
+		case skipped >= maxToken:
+			in.err = errLongToken()
+		case in.read > in.maxBytes:
+			in.err = in.errLong()
+		case n == len(buffered):
+			continue
+		}
+		return
+	}
+}
+
+func errLongToken() error {
+	return refusedf("one element of the answer is longer than %d bytes", maxToken)
+}
+
+func (in *input) errLong() error {
+	return refusedf("the answer is longer than %d bytes", in.maxBytes)
 }
 
 func (in *input) take() (byte, error) {

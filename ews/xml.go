@@ -125,9 +125,14 @@ func (r *reader) children(f func(xml.StartElement) error) error {
 
 // skip drops the element.
 func (r *reader) skip() error {
+	r.in.skipPlain()
 	for until := r.depth - 1; r.depth > until; {
-		if _, err := r.next(); err != nil {
+		t, err := r.next()
+		if err != nil {
 			return err
+		}
+		if _, ok := t.(xml.StartElement); ok {
+			r.in.skipPlain()
 		}
 	}
 	return nil
