@@ -16,31 +16,51 @@ func (r *run) refreshBatches(ctx context.Context, source BatchResolver, due []kn
 			r.fraction = float64(asked) / float64(len(due))
 		}
 		asked += len(batch)
-		results, err := r.askBatch(ctx, source, addressesOf(batch))
-		if err != nil {
+		if err := r.refreshBatch(ctx, source, batch, maxTries); err != nil {
 			return fmt.Errorf("ask for %d addresses from %s on: %w", len(batch), batch[0].address, err)
-		}
-		for i, result := range results {
-			if result.Err == nil {
-				continue
-			}
-			if err := r.undetermined(batch[i].address, result.Err.Error()); err != nil {
-				return err
-			}
-		}
-		err = r.sync.Store.Update(func(tx Tx) error {
-			for i, k := range batch {
-				if err := r.settleKnown(tx, k, results[i]); err != nil {
-					return fmt.Errorf("store %s: %w", k.address, err)
-				}
-			}
-			return r.state.save(tx)
-		})
-		if err != nil {
-			return err
 		}
 	}
 	return nil
+}
+
+// refreshBatch asks for one batch. When the trouble may be with one address of it alone, halves are asked, each once, so that
+// one that the server cannot answer does not keep the others waiting for ever.
+func (r *run) refreshBatch(ctx context.Context, source BatchResolver, batch []known, tries int) error {
+	results, err := r.askBatch(ctx, source, addressesOf(batch), tries)
+	switch {
+	case err == nil:
+		return r.settleBatch(batch, results)
+	case len(batch) == 1:
+		return r.stumble(ctx, string(batch[0].address), err)
+	case ctx.Err() != nil || !isolated(err):
+		return err
+	}
+	r.sync.log().Warn("a batch is asked for in halves", "addresses", len(batch), "error", err)
+	half := len(batch) / 2
+	if err := r.refreshBatch(ctx, source, batch[:half], 1); err != nil {
+		return err
+	}
+	return r.refreshBatch(ctx, source, batch[half:], 1)
+}
+
+// settleBatch stores what was said about the addresses of a batch, in one transaction.
+func (r *run) settleBatch(batch []known, results []Resolved) error {
+	for i, result := range results {
+		if result.Err == nil {
+			continue
+		}
+		if err := r.undetermined(batch[i].address, result.Err.Error()); err != nil {
+			return err
+		}
+	}
+	return r.sync.Store.Update(func(tx Tx) error {
+		for i, k := range batch {
+			if err := r.settleKnown(tx, k, results[i]); err != nil {
+				return fmt.Errorf("store %s: %w", k.address, err)
+			}
+		}
+		return r.state.save(tx)
+	})
 }
 
 func addressesOf(batch []known) []Address {
@@ -52,10 +72,10 @@ func addressesOf(batch []known) []Address {
 }
 
 // askBatch puts one batch to the source, again if its error may pass.
-func (r *run) askBatch(ctx context.Context, source BatchResolver, addresses []Address) ([]Resolved, error) {
+func (r *run) askBatch(ctx context.Context, source BatchResolver, addresses []Address, tries int) ([]Resolved, error) {
 	var results []Resolved
 	var requests int
-	err := r.retry(ctx, maxTries, func() (err error) {
+	err := r.retry(ctx, tries, func() (err error) {
 		results, requests, err = source.ResolveBatch(ctx, addresses)
 		return err
 	})
@@ -94,7 +114,10 @@ func (r *run) confirm(ctx context.Context) error {
 		return fmt.Errorf("list what was not found: %w", err)
 	}
 	for batch := range slices.Chunk(lost, source.BatchSize()) {
-		results, err := r.askBatch(ctx, source, batch)
+		results, err := r.askBatch(ctx, source, batch, maxTries)
+		if err != nil && ctx.Err() == nil && isolated(err) {
+			results, err = unanswered(batch, err), nil
+		}
 		if err != nil {
 			return fmt.Errorf("ask once more for %d addresses from %s on: %w", len(batch), batch[0], err)
 		}
@@ -105,6 +128,15 @@ func (r *run) confirm(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// unanswered are the results of a batch that has none: everybody in it stays.
+func unanswered(batch []Address, err error) []Resolved {
+	results := make([]Resolved, len(batch))
+	for i := range results {
+		results[i].Err = err
+	}
+	return results
 }
 
 func (r *run) confirmOne(address Address, result Resolved) error {

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/galsyncd/galsyncd/directory"
@@ -19,6 +21,7 @@ type batchBook struct {
 	noAnswer  map[directory.Address]error
 	unlisted  map[directory.Address]bool // not found by a search
 	wiped     bool                       // the order to wipe
+	poison    directory.Address          // batches with it fail
 	confirmed int
 }
 
@@ -30,6 +33,9 @@ func (b *batchBook) ResolveBatch(ctx context.Context, addresses []directory.Addr
 	}
 	if b.batches++; b.dieAfter > 0 && b.batches > b.dieAfter {
 		return nil, 1, errors.New("the server is gone")
+	}
+	if slices.Contains(addresses, b.poison) {
+		return nil, 1, passing{}
 	}
 	var all []directory.Resolved
 	for _, a := range addresses {
@@ -100,6 +106,31 @@ func TestRefreshInBatches(t *testing.T) {
 	if rep := n.run(); b.batches != 13 || rep.Added+rep.Changed+rep.Missing != 0 {
 		t.Errorf("%d batches, %+v", b.batches, rep)
 	}
+}
+
+// TestPoison: one address that the server stumbles over costs some requests more, and nobody else.
+func TestPoison(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, b := newBatchNight(t, 300)
+		n.run()
+		b.poison, b.batches = b.people[7].record.Primary, 0
+		for range 3 {
+			rep := n.run()
+			if rep.Outcome != directory.Incomplete || len(rep.Gaps) != 1 || rep.Gaps[0] != string(b.poison) || rep.Missing+rep.Removed != 0 {
+				t.Errorf("%+v", rep)
+			}
+		}
+		if b.batches > 3*(3+5+2*8) {
+			t.Errorf("%d batches", b.batches)
+		}
+		n.sync.KnownOnly, n.sync.Addresses = false, nil
+		b.unlisted = map[directory.Address]bool{b.poison: true}
+		n.run()
+		n.run()
+		if !n.has(b.poison) {
+			t.Error("who is not answered for is gone")
+		}
+	})
 }
 
 // TestNoUsableAnswer: an address without a usable answer keeps what is known of it, grows old, and is named.
