@@ -171,7 +171,7 @@ func TestDamage(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for i := range 20 {
+	for i := range 8 {
 		a := mailaddr.Address(fmt.Sprintf("person%d@example.org", i))
 		_, err := k.Install(Installation{Certificate: leafOf(t, ca, string(a)), Addresses: []mailaddr.Address{a}, How: HowFile})
 		if err := errors.Join(err, k.SetPreferences(a, Preferences{Sign: new(bool)}), k.Choose(a, [32]byte{byte(i)})); err != nil {
@@ -188,7 +188,7 @@ func TestDamage(t *testing.T) {
 		seed = seed*6364136223846793005 + 1442695040888963407
 		return int(seed >> 33 % uint64(n))
 	}
-	flips, cuts, errorsSeen, reads := 400, 100, 0, 0
+	flips, cuts, errorsSeen, reads := 240, 40, 0, 0
 	for i := range flips + cuts {
 		data := bytes.Clone(good)
 		if i < flips {
@@ -216,10 +216,10 @@ func TestDamage(t *testing.T) {
 		if list, err := k.List(); err != nil || len(list) != 30 {
 			t.Fatalf("damage %d: a good read of %d identities, %v", i, len(list), err)
 		}
-		if list, err := k.Installed(); err != nil || len(list) != 20 {
+		if list, err := k.Installed(); err != nil || len(list) != 8 {
 			t.Fatalf("damage %d: %d installed certificates, %v", i, len(list), err)
 		}
-		if list, err := k.Preferences(); err != nil || len(list) != 20 {
+		if list, err := k.Preferences(); err != nil || len(list) != 8 {
 			t.Fatalf("damage %d: %d preferences, %v", i, len(list), err)
 		}
 		unlock(t, k)
