@@ -6,13 +6,12 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
-	"encoding/pem"
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
 
 	"github.com/galsyncd/galsyncd/cms"
+	"github.com/galsyncd/galsyncd/internal/certfile"
 	"github.com/galsyncd/galsyncd/internal/keyring"
 	"github.com/galsyncd/galsyncd/internal/mailaddr"
 	"github.com/galsyncd/galsyncd/internal/recipients"
@@ -156,53 +155,13 @@ func (k Keyring) add(file []byte, passphrase service.Secret) ([]keyring.Info, er
 	if bytes.Contains(file, []byte("-----BEGIN ")) && bytes.Contains(file, []byte("PRIVATE KEY-----")) {
 		return k.Keys.Keyring.ImportPEM(file, string(passphrase))
 	}
-	certs, err := issuedCertificates(file)
-	if err != nil {
+	switch f, err := certfile.Parse(file); {
+	case err == nil && f.Format != certfile.VCard:
+		return k.Keys.Keyring.ImportCertificates(f.Certificates)
+	case errors.Is(err, certfile.ErrTooLarge), certfile.Detect(file[:min(len(file), 512)]) == certfile.PEM:
 		return nil, err
 	}
-	if len(certs) > 0 {
-		return k.Keys.Keyring.ImportCertificates(certs)
-	}
 	return k.Keys.Keyring.Import(file, string(passphrase))
-}
-
-// issuedCertificates reads what a certification authority hands out: certificates in PEM or DER, or a PKCS #7 file of
-// them in either. Nothing at all without an error means that the file is none of these.
-func issuedCertificates(file []byte) (certs []*x509.Certificate, err error) {
-	if !bytes.Contains(file, []byte("-----BEGIN ")) {
-		return certificatesOf(file)
-	}
-	for block, rest := pem.Decode(file); block != nil; block, rest = pem.Decode(rest) {
-		switch block.Type {
-		case "CERTIFICATE", "X509 CERTIFICATE", "TRUSTED CERTIFICATE", "PKCS7", "CMS":
-			more, err := certificatesOf(block.Bytes)
-			if err != nil {
-				return nil, err
-			}
-			certs = append(certs, more...)
-		}
-	}
-	if len(certs) == 0 {
-		return nil, errors.New("the file holds no certificate")
-	}
-	return certs, nil
-}
-
-func certificatesOf(der []byte) (certs []*x509.Certificate, err error) {
-	if set, err := cms.ParseCertificates(der); err == nil {
-		for _, one := range set.Certificates {
-			cert, err := x509.ParseCertificate(one)
-			if err != nil {
-				return nil, fmt.Errorf("certificate %d: %w", len(certs)+1, err)
-			}
-			certs = append(certs, cert)
-		}
-		return certs, nil
-	}
-	if cert, err := x509.ParseCertificate(der); err == nil {
-		return []*x509.Certificate{cert}, nil
-	}
-	return nil, nil
 }
 
 // open unlocks the keyring for one piece of work and returns what locks it again, if it was locked; a new keyring gets the
