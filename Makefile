@@ -19,7 +19,7 @@ bin/galsyncd:
 	@$(MAKE) --no-print-directory build
 
 demo: build
-	@scripts/demo bin
+	@scripts/demo bin $(PROTOCOL)
 
 test:
 	@scripts/peers openssl gpgsm nss xmllint curl mandoc pinentry-curses

@@ -175,7 +175,7 @@ func TestOutcomes(t *testing.T) {
 		{"mini certificate", []*wbxml.Element{response(a, "1", recipient(a, "1", certificateStatus("1"), wbxml.NewText(wbxml.ResolveRecipientsMiniCertificate, der)))}, "shows none"},
 		{"no word about certificates", []*wbxml.Element{response(a, "1", recipient(a, "1"))}, "about certificates"},
 		{"list", []*wbxml.Element{response(a, "1", recipient(a, "1", certificateStatus("1"), count("3"), cert(der)))}, "list"},
-		{"list of one", []*wbxml.Element{response(a, "1", recipient(a, "1", certificateStatus("1"), count("1"), cert(der)))}, "list of one"},
+		{"list of one", []*wbxml.Element{response(a, "1", recipient(a, "1", certificateStatus("1"), count("1"), cert(der)))}, "list"},
 		{"contact", []*wbxml.Element{response(a, "1", recipient(a, "2", certificateStatus("1"), cert(der)))}, "own contacts"},
 		{"other type", []*wbxml.Element{response(a, "1", recipient(a, "9", certificateStatus("1"), cert(der)))}, "type 9"},
 		{"two recipients", []*wbxml.Element{response(a, "1", recipient(a, "1", certificateStatus("1"), cert(der)), recipient(a, "1", certificateStatus("7")))}, "2 entries"},

@@ -203,8 +203,8 @@ func (c *Client) recipient(e *wbxml.Element) (*Recipient, error) {
 		return r, nil
 	}
 	r.Values, err = readCertificates(certificates)
-	if err == nil && members == 1 && !r.isPerson() {
-		return nil, fmt.Errorf("%w about certificates: they name somebody else, so this may be a list of one member", ErrNoAnswer)
+	if members == 1 && !r.isPerson() {
+		r.List, r.Values = true, nil
 	}
 	return r, err
 }
