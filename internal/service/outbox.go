@@ -8,7 +8,7 @@ import (
 )
 
 const (
-	outboxMemory = 1 << 20
+	outboxMemory = 512 << 10
 	outboxChunk  = 64 << 10
 )
 
@@ -30,6 +30,8 @@ type outbox struct {
 	// mem[head:] waits in memory, and goes out before what is in the spool.
 	mem  []byte
 	head int
+	// whole is the room of mem when that is not a small one.
+	whole *[outboxMemory]byte
 	// spool[read:written] waits in the spool; nil when there is none.
 	spool         *meteredSpool
 	read, written int64
@@ -69,11 +71,27 @@ func (o *outbox) Write(p []byte) (int, error) {
 	return len(p) - len(rest), o.err
 }
 
-func (o *outbox) keep(p []byte) {
-	if o.head > 0 && len(o.mem)+len(p) > cap(o.mem) {
+// rooms are used again, so that large mails one after the other leave no garbage.
+var rooms = sync.Pool{New: func() any { return new([outboxMemory]byte) }}
+
+// room makes place for n bytes more. A short answer needs no more than a chunk.
+func (o *outbox) room(n int) {
+	if o.head > 0 && len(o.mem)+n > cap(o.mem) {
 		o.mem = o.mem[:copy(o.mem, o.mem[o.head:])]
 		o.head = 0
 	}
+	switch {
+	case len(o.mem)+n <= cap(o.mem):
+	case o.mem == nil && n <= outboxChunk:
+		o.mem = make([]byte, 0, outboxChunk)
+	default:
+		o.whole = rooms.Get().(*[outboxMemory]byte)
+		o.mem = append(o.whole[:0], o.mem...)
+	}
+}
+
+func (o *outbox) keep(p []byte) {
+	o.room(len(p))
 	if o.mem = append(o.mem, p...); len(o.mem)-o.head == outboxMemory {
 		o.progress = time.Now()
 	}
@@ -193,6 +211,11 @@ func (o *outbox) release() {
 	if o.spool != nil {
 		_ = o.spool.Close()
 		o.spool = nil
+	}
+	if o.whole != nil {
+		clear(o.whole[:])
+		rooms.Put(o.whole)
+		o.mem, o.whole = nil, nil
 	}
 }
 
