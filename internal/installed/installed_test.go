@@ -384,3 +384,41 @@ func TestRefusedFiles(t *testing.T) {
 		t.Errorf("an unsigned mail: %v", err)
 	}
 }
+
+// TestSibling: of a sender with a certificate for signatures only, the one for encryption that came along is taken when the
+// same authority signed it, and not when somebody on the way added one with the same names.
+func TestSibling(t *testing.T) {
+	f := newFixture(t)
+	signing := f.leaf(testca.Options{CommonName: "Carol", KeyUsage: x509.KeyUsageDigitalSignature})
+	genuine := f.leaf(testca.Options{CommonName: "Carol", KeyUsage: x509.KeyUsageKeyEncipherment}).Certificate
+	impostor := must(testca.New("Outside CA")) // of the same name
+	forged := must(impostor.Leaf(testca.Options{CommonName: "Carol", Addresses: []string{string(carol)}, Key: rsaKeys()[0], KeyUsage: x509.KeyUsageKeyEncipherment})).Certificate
+	trusted := must(f.home.Leaf(testca.Options{CommonName: "Carol", Addresses: []string{string(carol)}, Key: rsaKeys()[0], NotBefore: now.Add(-time.Hour), KeyUsage: x509.KeyUsageKeyEncipherment})).Certificate
+	for name, tc := range map[string]struct {
+		beside    []*x509.Certificate
+		preferred *x509.Certificate
+		want      *x509.Certificate // besides the signer's
+	}{
+		"genuine":                      {[]*x509.Certificate{f.outside.Certificate, genuine}, nil, genuine},
+		"forged":                       {[]*x509.Certificate{f.outside.Certificate, forged, impostor.Certificate}, nil, nil},
+		"without its authority":        {[]*x509.Certificate{genuine}, nil, nil},
+		"named":                        {[]*x509.Certificate{f.outside.Certificate, genuine}, genuine, genuine},
+		"named, forged":                {[]*x509.Certificate{f.outside.Certificate, forged, impostor.Certificate}, forged, nil},
+		"named, of another, trusted":   {[]*x509.Certificate{trusted}, trusted, trusted},
+		"named, without its authority": {[]*x509.Certificate{genuine}, genuine, nil},
+	} {
+		certs := append([]*x509.Certificate{signing.Certificate}, tc.beside...)
+		m := f.installer.fromMail(&smime.Verification{Verdict: smime.Untrusted, From: string(carol), Layers: []smime.Layer{{Kind: smime.SignedLayer, Verdict: smime.Untrusted, Certificates: certs,
+			Signatures: []smime.Signature{{Verdict: smime.Untrusted, Preferred: tc.preferred, Certificate: &smime.SignerCertificate{X509: signing.Certificate}}}}}})
+		want := []*x509.Certificate{signing.Certificate}
+		if tc.want != nil {
+			want = []*x509.Certificate{tc.want, signing.Certificate}
+		}
+		if !slices.EqualFunc(m.people, want, (*x509.Certificate).Equal) {
+			t.Errorf("%s: %d certificates, want %d", name, len(m.people), len(want))
+		}
+		if unproven := slices.Contains(remarks(m.remarks), CodeUnproven); unproven != (tc.preferred != nil && tc.want == nil) {
+			t.Errorf("%s: %v", name, m.remarks)
+		}
+	}
+}

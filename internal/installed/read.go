@@ -53,7 +53,7 @@ func (i *Installer) read(ctx context.Context, data []byte) (*material, error) {
 	if err != nil {
 		return nil, err
 	}
-	return fromMail(v), nil
+	return i.fromMail(v), nil
 }
 
 // verify verifies a mail, and opens it before when it is encrypted and there are keys.
@@ -125,7 +125,7 @@ func several(certs []*x509.Certificate) bool {
 }
 
 // fromMail takes the certificates of the best signature of a mail.
-func fromMail(v *smime.Verification) *material {
+func (i *Installer) fromMail(v *smime.Verification) *material {
 	m := &material{format: "mail", signature: &Signature{Verdict: v.Verdict, Reasons: v.Reasons, Warnings: v.Warnings, From: v.From}}
 	if m.signature.Reasons == nil {
 		m.signature.Reasons = []string{}
@@ -149,8 +149,14 @@ func fromMail(v *smime.Verification) *material {
 	if s.SigningTime != nil {
 		m.signed = *s.SigningTime
 	}
-	m.people = m.pair(s)
+	m.people = m.pair(s, func(c *x509.Certificate) bool { return i.chained(c, m.all) })
 	return m
+}
+
+// chained reports whether a certificate has a chain that is trusted without anybody's word about it.
+func (i *Installer) chained(c *x509.Certificate, all []*x509.Certificate) bool {
+	q := trust.Question{Addresses: trust.CertificateAddresses(c), Intermediates: all, Now: i.Shelf.now()}
+	return chained(i.policy().ForEncryption(c, q))
 }
 
 // bestPart is the signed part with the best verdict.
@@ -187,8 +193,10 @@ func bestSignature(layers []smime.Layer) (layer *smime.Layer, best *smime.Signat
 
 // pair returns the certificate that answers are to be encrypted to and the signer's, or the one that is both. The signed
 // attributes name the former (RFC 8551 section 2.5.3); else it is one that came with the mail under the signer's name
-// and issuer (section 2.5.3.1), and the signer's own when there is none.
-func (m *material) pair(s *smime.Signature) []*x509.Certificate {
+// and from the same authority (section 2.5.3.1), and the signer's own when there is none.
+//
+// A certificate besides the signer's own is taken when the same authority signed both, or when its chain is trusted.
+func (m *material) pair(s *smime.Signature, chained func(*x509.Certificate) bool) []*x509.Certificate {
 	var signer *x509.Certificate
 	if s.Certificate != nil {
 		signer = s.Certificate.X509
@@ -200,18 +208,37 @@ func (m *material) pair(s *smime.Signature) []*x509.Certificate {
 		})
 	}
 	encryption := s.Preferred
+	if encryption != nil && !encryption.Equal(signer) && !sameAuthority(signer, encryption, m.all) && !chained(encryption) {
+		m.remark(CodeUnproven, "the signature names another certificate for encryption, and nothing proves that the one which came along is it; have it sent in a file")
+		encryption, m.preferred = nil, nil
+	}
 	if encryption == nil && !fits(signer, Encryption) {
-		for _, c := range m.all {
-			if !isAuthority(c) && bytes.Equal(c.RawSubject, signer.RawSubject) && bytes.Equal(c.RawIssuer, signer.RawIssuer) && fits(c, Encryption) {
-				encryption = c
-				break
-			}
-		}
+		encryption = sibling(signer, m.all)
 	}
 	if encryption == nil || encryption.Equal(signer) {
 		return []*x509.Certificate{signer}
 	}
 	return []*x509.Certificate{encryption, signer}
+}
+
+// sibling finds the certificate for encryption of somebody whose own is for signatures only: of the same name, and signed
+// with the same authority's key.
+func sibling(signer *x509.Certificate, all []*x509.Certificate) *x509.Certificate {
+	for _, c := range all {
+		if !isAuthority(c) && bytes.Equal(c.RawSubject, signer.RawSubject) && fits(c, Encryption) && sameAuthority(signer, c, all) {
+			return c
+		}
+	}
+	return nil
+}
+
+// sameAuthority reports whether one of the authorities of a message signed both certificates. No signature covers the
+// certificates of a message, and attributes name them by issuer and number only, so that anybody on the way may have put
+// one of his own in the place of another; the authority's key he has not.
+func sameAuthority(a, b *x509.Certificate, all []*x509.Certificate) bool {
+	return bytes.Equal(a.RawIssuer, b.RawIssuer) && slices.ContainsFunc(all, func(authority *x509.Certificate) bool {
+		return isAuthority(authority) && bytes.Equal(authority.RawSubject, a.RawIssuer) && signedBy(a, authority) && signedBy(b, authority)
+	})
 }
 
 // fits reports whether the extensions and the key of a certificate allow a use.

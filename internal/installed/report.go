@@ -102,6 +102,7 @@ const (
 	CodeOlder            = "older"
 	CodeInvalidSignature = "invalid-signature"
 	CodeNoSignature      = "no-signature"
+	CodeUnproven         = "unproven"
 	CodePartlySigned     = "partly-signed"
 	CodeUnreadable       = "unreadable"
 	CodePrivateKey       = "private-key"

@@ -12,7 +12,7 @@ import (
 
 // Signer says what installing from a verified mail would do; nil for a mail without a signer's certificate.
 func (i *Installer) Signer(ctx context.Context, v *smime.Verification) (*smime.Install, error) {
-	m := fromMail(v)
+	m := i.fromMail(v)
 	if len(m.people) == 0 {
 		return nil, nil
 	}

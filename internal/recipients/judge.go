@@ -216,7 +216,7 @@ func (a *Answer) refuse(candidates []Candidate) {
 		if i == 0 && c.Source == GAL {
 			a.Reasons = append(a.Reasons, c.Reasons...)
 		} else {
-			a.Reasons = append(a.Reasons, describe(c, i > 0)+": "+strings.Join(c.Reasons, "; "))
+			a.Reasons = append(a.Reasons, describe(c, i > 0, newerThanListed(c, candidates))+": "+strings.Join(c.Reasons, "; "))
 		}
 		for _, hint := range c.Hints {
 			if !slices.Contains(a.Hints, hint) {
@@ -227,7 +227,7 @@ func (a *Answer) refuse(candidates []Candidate) {
 }
 
 // describe names a candidate at the beginning of a reason.
-func describe(c Candidate, another bool) string {
+func describe(c Candidate, another, newer bool) string {
 	what, article := "value", "a "
 	if c.Certificate != nil {
 		what = "certificate"
@@ -238,10 +238,22 @@ func describe(c Candidate, another bool) string {
 	if c.Source != GAL {
 		article, what = "a ", what+" from "+sourceName(c.Source)
 	}
+	if newer {
+		article += "newer "
+	}
 	if c.Certificate != nil {
 		what += " (" + short(c.Certificate) + ")"
 	}
 	return article + what
+}
+
+// newerThanListed reports whether a candidate of another source was issued after all that the address book has.
+func newerThanListed(c Candidate, candidates []Candidate) bool {
+	listed := slices.DeleteFunc(slices.Clone(candidates), func(o Candidate) bool { return o.Source != GAL || o.Certificate == nil })
+	if c.Source == GAL || c.Certificate == nil || len(listed) == 0 {
+		return false
+	}
+	return !slices.ContainsFunc(listed, func(o Candidate) bool { return !c.Certificate.NotBefore.After(o.Certificate.NotBefore) })
 }
 
 // warnings tell what does not change the state yet.

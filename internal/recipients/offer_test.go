@@ -66,6 +66,8 @@ func TestOrderOfSources(t *testing.T) {
 			offers: []Offer{offer(Contacts, contact)}, want: trust.Encryptable, source: Contacts, reasons: []string{"from contacts: the address book has no certificate for alice@corp.example"}},
 		{name: "both expired", sightings: []directory.Sighting{seen(f.expired())}, offers: []Offer{offer(Contacts, f.expired())},
 			want: trust.Expired, reasons: []string{"expired 3 days ago", "a certificate from contacts (SHA-256 "}},
+		{name: "expired, and a newer one in contacts that is not trusted", sightings: []directory.Sighting{seen(f.expired())}, offers: []Offer{offer(Contacts, f.untrusted())},
+			want: trust.Untrusted, reasons: []string{"expired 3 days ago", "a newer certificate from contacts (SHA-256 ", "not among the trusted anchors"}},
 		{name: "none, and an expired one in contacts", sightings: []directory.Sighting{seen()}, offers: []Offer{offer(Contacts, f.expired())},
 			want: trust.Expired, reasons: []string{"a certificate from contacts (SHA-256 ", "the address book has no certificate for alice@corp.example"}},
 		{name: "unknown, and an untrusted one in contacts", offers: []Offer{offer(Contacts, f.untrusted())},
