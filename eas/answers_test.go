@@ -303,6 +303,22 @@ func finalKey(key string) *wbxml.Element {
 		wbxml.New(wbxml.ProvisionPolicy, wbxml.NewText(wbxml.ProvisionPolicyType, policyType), wbxml.NewText(wbxml.ProvisionStatus, "1"), wbxml.NewText(wbxml.ProvisionPolicyKey, key))))
 }
 
+// TestConfirmWipe acknowledges the kind of order that is there, and none that is not.
+func TestConfirmWipe(t *testing.T) {
+	ordered := func(tag wbxml.Tag) reply {
+		return document(t, wbxml.New(wbxml.Provision, wbxml.NewText(wbxml.ProvisionStatus, "1"), wbxml.New(tag)))
+	}
+	for tag, requests := range map[wbxml.Tag]int{wbxml.ProvisionRemoteWipe: 2, wbxml.ProvisionAccountOnlyRemoteWipe: 2, wbxml.ProvisionPolicies: 1} {
+		f, c := newFake(t, ordered(tag), document(t, wbxml.New(wbxml.Provision, wbxml.NewText(wbxml.ProvisionStatus, "1"))))
+		if err := c.ConfirmWipe(t.Context()); err != nil || len(f.sent) != requests {
+			t.Errorf("%s: %v after %d requests", tag, err, len(f.sent))
+		}
+		if requests == 2 && f.sent[1].TextAt(tag, wbxml.ProvisionStatus) != "1" {
+			t.Errorf("%s was not acknowledged", tag)
+		}
+	}
+}
+
 // TestDemands: which elements of a policy ask something of the machine.
 func TestDemands(t *testing.T) {
 	doc := wbxml.New(wbxml.ProvisionEASProvisionDoc)

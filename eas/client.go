@@ -138,6 +138,7 @@ func (c *call) do(cmd command, document *wbxml.Element) (*wbxml.Element, error) 
 			synced = true
 			err = c.folderSync()
 		default:
+			c.forgetPlace(err)
 			return nil, err
 		}
 		if err != nil {
@@ -157,9 +158,9 @@ func (c *Client) check() error {
 	if c.Version != "" && !slices.Contains(Versions, c.Version) {
 		return fmt.Errorf("version %q is not one of %s", c.Version, strings.Join(Versions, ", "))
 	}
-	for what, name := range map[string]string{"device identifier": c.DeviceID, "device type": cmp.Or(c.DeviceType, DefaultDeviceType)} {
+	for _, name := range []string{c.DeviceID, cmp.Or(c.DeviceType, DefaultDeviceType)} {
 		if name == "" || len(name) > 32 || strings.ContainsFunc(name, notAlphanumeric) {
-			return fmt.Errorf("the %s %q is not 1 to 32 letters and digits", what, httpfault.Clean(name, 40))
+			return fmt.Errorf("%q, for a device identifier or type, is not 1 to 32 letters and digits", httpfault.Clean(name, 40))
 		}
 	}
 	return checkURL(c.URL)

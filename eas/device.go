@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -26,11 +27,16 @@ func DeviceID(path string) (string, error) {
 }
 
 func readDevice(path string) (string, error) {
-	b, err := os.ReadFile(path)
+	f, err := os.Open(path)
 	if err != nil {
 		return "", fmt.Errorf("read the device identifier: %w", err)
 	}
-	id := strings.TrimSpace(string(b[:min(len(b), 100)]))
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, 100))
+	if err != nil {
+		return "", fmt.Errorf("read the device identifier: %w", err)
+	}
+	id := strings.TrimSpace(string(b))
 	if _, err := hex.DecodeString(id); err != nil || len(id) != 32 {
 		return "", fmt.Errorf("read the device identifier: %s does not hold 32 hexadecimal digits; write back the identifier that the server knows (Get-MobileDevice), or remove the file to become a new device", path)
 	}

@@ -108,15 +108,25 @@ func (c *call) deviceInformation() *wbxml.Element {
 
 var _ directory.Wiper = (*Client)(nil)
 
-// ConfirmWipe tells the server that the order to forget everything was carried out (MS-ASPROV section 3.1.5.1.1). It
-// implements directory.Wiper.
+// ConfirmWipe tells the server that the order to forget everything was carried out (MS-ASPROV section 3.1.5.1): it asks for
+// the order once more, because there are two kinds, and acknowledges the one that is there. It implements directory.Wiper.
 func (c *Client) ConfirmWipe(ctx context.Context) error {
 	k := c.call(ctx)
 	if err := k.prepare(cmdProvision); err != nil {
 		return err
 	}
 	c.change(func(s *state) { s.PolicyKey, s.Policy = 0, nil })
-	_, err := k.post(cmdProvision, wbxml.New(wbxml.Provision, wbxml.New(wbxml.ProvisionRemoteWipe, wbxml.NewText(wbxml.ProvisionStatus, "1"))), 0)
+	root, err := k.post(cmdProvision, wbxml.New(wbxml.Provision, k.deviceInformation(), policies("", "")), 0)
+	if err != nil && !errors.Is(err, directory.ErrRemoteWipe) {
+		return err
+	}
+	order := wbxml.ProvisionRemoteWipe
+	if root.Child(wbxml.ProvisionAccountOnlyRemoteWipe) != nil {
+		order = wbxml.ProvisionAccountOnlyRemoteWipe
+	} else if err == nil && root.Child(order) == nil {
+		return nil // taken back
+	}
+	_, err = k.post(cmdProvision, wbxml.New(wbxml.Provision, wbxml.New(order, wbxml.NewText(wbxml.ProvisionStatus, "1"))), 0)
 	return err
 }
 
