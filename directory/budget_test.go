@@ -15,9 +15,9 @@ import (
 
 // TestBudgetOfRequests walks an address book in nightly pieces, with a night in between on which the server is down.
 func TestBudgetOfRequests(t *testing.T) {
-	b := newBook(t, 2_000, 1)
+	b := newBook(t, 1_000, 1)
 	n := newNight(t, b)
-	n.sync.MaxRequests = 200
+	n.sync.MaxRequests = 100
 	var r directory.Report
 	var err error
 	nights := 0
@@ -29,7 +29,7 @@ func TestBudgetOfRequests(t *testing.T) {
 		before := b.requests
 		r, err = n.sync.Run(t.Context(), false)
 		n.now = n.now.AddDate(0, 0, 5)
-		if asked := b.requests - before; asked > 200 || r.PartRequests != asked {
+		if asked := b.requests - before; asked > 100 || r.PartRequests != asked {
 			t.Fatalf("%d requests in one run, reported as %d", asked, r.PartRequests)
 		}
 		if err == nil {
@@ -46,11 +46,11 @@ func TestBudgetOfRequests(t *testing.T) {
 			t.Fatalf("outcome %s, error %v", r.Outcome, err)
 		}
 		h, _, _, _ := n.cache.History(t.Context())
-		if !h.Finished.IsZero() || !strings.Contains(h.Error, "200 requests") || h.Hint == "" {
+		if !h.Finished.IsZero() || !strings.Contains(h.Error, "100 requests") || h.Hint == "" {
 			t.Fatalf("history %+v", h)
 		}
 	}
-	if err != nil || r.Outcome != directory.Complete || r.Entries != 2_000 || r.Missing != 0 {
+	if err != nil || r.Outcome != directory.Complete || r.Entries != 1_000 || r.Missing != 0 {
 		t.Fatalf("after %d nights: %+v, %v", nights, r, err)
 	}
 	if r.Parts < 5 || r.Requests <= r.PartRequests || !r.Started.Equal(epoch) || !r.Began.After(r.Started) {
