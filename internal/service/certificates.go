@@ -186,14 +186,18 @@ func (s *Server) anyCertificate(ctx context.Context, sum [sha256.Size]byte) (der
 	if s.Directory != nil {
 		der, entries, err = s.Directory.Certificate(ctx, sum)
 	}
-	if s.Certificates == nil || err != nil && !errors.Is(err, ErrNotFound) {
+	if s.Certificates == nil {
 		return der, entries, nil, err
 	}
-	if err != nil {
-		der, err = s.Certificates.Certificate(ctx, sum)
-	}
-	if err != nil {
-		return nil, nil, nil, err
+	if err != nil { // a directory that does not answer hides nothing of what was installed
+		own, ownErr := s.Certificates.Certificate(ctx, sum)
+		if ownErr != nil && errors.Is(err, ErrNotFound) {
+			err = ownErr
+		}
+		if ownErr != nil {
+			return nil, nil, nil, err
+		}
+		der = own
 	}
 	if entry, err = s.Certificates.Entry(ctx, sum); errors.Is(err, ErrNotFound) {
 		return der, entries, nil, nil
