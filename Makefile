@@ -42,7 +42,7 @@ MAILPEERS   = openssl gpgsm nss bouncycastle
 AUTHPEERS   = krb5 apache gssapi
 SYNCPEERS   = horde slapd
 PEERS      ?= $(MAILPEERS) $(AUTHPEERS) $(SYNCPEERS)
-INTEROP     = $(if $(filter $(MAILPEERS),$(PEERS)),./cms/... ./smime/...) $(if $(filter $(AUTHPEERS),$(PEERS)),./internal/httpauth/...) \
+INTEROP     = $(if $(filter $(MAILPEERS),$(PEERS)),./cms/... ./smime/... ./internal/keyring/...) $(if $(filter $(AUTHPEERS),$(PEERS)),./internal/httpauth/...) \
 	$(if $(filter $(SYNCPEERS),$(PEERS)),./internal/horde/... ./eas/... ./internal/autodiscover/...)
 
 interop:
