@@ -23,7 +23,7 @@ type EncryptOptions struct {
 	Size int64
 	// Sign signs the mail before it is encrypted; only the user's own daemon can. Nil, here and below, leaves it to the
 	// preferences for the From address, and is no without any. Identity is the SHA-256 fingerprint of the certificate to sign
-	// with, in hex; empty: the one for the From address.
+	// with, in hex, which means to sign unless Sign says no; empty: the one for the From address.
 	Sign     *bool
 	Identity string
 	// ProtectHeaders puts the header inside and hides the subject outside (RFC 9788): programs that do not know this show

@@ -44,7 +44,7 @@ func (a *app) encrypt() *cobra.Command {
 	flags.StringVar(&job.bccDir, "bcc-dir", "", "write the copy of each recipient who does not get OUT into this `DIR`")
 	choiceVar(flags, &job.toSelf, "to-self", "let the sender read the mail too, with the own key for the From address")
 	choiceVar(flags, &job.sign, "sign", "sign the mail before it is encrypted, with one's own key")
-	flags.StringVar(&job.identity, "identity", "", "sign with the identity of this `SHA256` fingerprint, not the one for the From address")
+	flags.StringVar(&job.identity, "identity", "", "sign, with the identity of this `SHA256` fingerprint, not the one for the From address")
 	choiceVar(flags, &job.protectHeaders, "protect-headers", "put the header inside the encryption and hide the subject outside (RFC 9788)")
 	flags.BoolVar(&job.explain, "explain", false, "say which certificates and algorithms were chosen and why, on standard error")
 	return cmd

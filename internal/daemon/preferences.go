@@ -60,7 +60,7 @@ func (e Encrypter) decide(ctx context.Context, o service.EncryptOptions) func([]
 		if err != nil {
 			return keyringProblem("read the preferences", err)
 		}
-		if yes(cmp.Or(o.Sign, p.Sign)) {
+		if yes(cmp.Or(o.Sign, p.Sign)) || o.Sign == nil && o.Identity != "" { // who names a key wants it used
 			opts.Sign = e.Signer.options(ctx, service.SignOptions{Identity: o.Identity})
 		}
 		if yes(cmp.Or(o.ToSelf, p.ToSelf)) {

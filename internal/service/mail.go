@@ -79,7 +79,7 @@ func (s *Server) encryptOptions(r *http.Request) (EncryptOptions, error) {
 	if s.OnlineOnMiss {
 		options.Recipients = func(_ context.Context, list []string) { _, _ = s.askOnline(r, false, list) } // not a wish: never refused
 	}
-	if (wished(options.Sign) || wished(options.ToSelf)) && s.role() == RoleSystem {
+	if (wished(options.Sign) || wished(options.ToSelf) || options.Identity != "") && s.role() == RoleSystem {
 		return options, noKeysHere()
 	}
 	if values.Has("to") {

@@ -65,7 +65,7 @@ type EncryptOptions struct {
 	// Size is the length of the message in bytes, -1 when it is not known.
 	Size int64
 	// Sign signs the mail before it is encrypted, with the key of Identity: see SignOptions. Only in RoleUser. Nil, here and
-	// below: as the preferences of the From address say, and no without any.
+	// below: as the preferences of the From address say, and no without any. An Identity with Sign nil is a wish to sign.
 	Sign     *bool
 	Identity string
 	// ProtectHeaders puts the header inside and hides the subject outside (RFC 9788).
