@@ -120,7 +120,7 @@ func TestSamples(t *testing.T) {
 		{"rr-response-no-certificate", "pat@sample.example", 0},
 		{"rr-response-not-found", "nobody@sample.example", -1},
 		{"rr-response-ambiguous", "nora", -2},
-		{"rr-response-protocol-error", "nora@sample.example", -3},
+		{"rr-response-protocol-error", "nora@sample.example", -2},
 		{"bad-truncated", "nora@sample.example", -3},
 		{"bad-unclosed", "nora@sample.example", -3},
 		{"bad-html", "nora@sample.example", -3},
@@ -369,7 +369,11 @@ func TestSearchPages(t *testing.T) {
 	if !slices.Equal(ranges, []string{"0-99", "2-101", "3-102"}) {
 		t.Errorf("ranges %v", ranges)
 	}
-	// A page as small as one that was whole needs no other request.
+	// A first page with fewer results than one that was whole needs no other request.
+	f.replies = []reply{page("3", "a1@x.example", "a2@x.example", "a3@x.example"), sample(t, "sogo-gal-none")}
+	if answer, err := c.Search(t.Context(), "a", false); err != nil || len(answer.Records) != 3 {
+		t.Errorf("%+v, %v", answer, err)
+	}
 	f.replies, f.sent = []reply{page("2", "a1@x.example", "a2@x.example")}, nil
 	if answer, err := c.Search(t.Context(), "a", false); err != nil || len(answer.Records) != 2 || len(f.sent) != 1 {
 		t.Errorf("%+v, %v after %d requests", answer, err, len(f.sent))

@@ -104,6 +104,8 @@ type call struct {
 	*Client
 	ctx      context.Context
 	requests int
+	accepted bool // a batch of addresses was taken
+	refused  int  // addresses that were refused alone
 }
 
 func (c *Client) call(ctx context.Context) *call { return &call{Client: c, ctx: ctx} }
@@ -114,6 +116,14 @@ const maxMoves = 3
 // do runs a command: it finds the version first, provisions when the server wants that, and goes where the account lives.
 // Each of these happens once per command, except moves.
 func (c *call) do(cmd command, document *wbxml.Element) (*wbxml.Element, error) {
+	root, err := c.attempt(cmd, document)
+	if err != nil {
+		c.forgetPlace(err)
+	}
+	return root, err
+}
+
+func (c *call) attempt(cmd command, document *wbxml.Element) (*wbxml.Element, error) {
 	if err := c.check(); err != nil {
 		return nil, c.refuse(cmd, err)
 	}
@@ -140,6 +150,11 @@ func (c *call) do(cmd command, document *wbxml.Element) (*wbxml.Element, error) 
 		default:
 			c.forgetPlace(err)
 			return nil, err
+		}
+		if to, moved := movedTo(err); moved && moves < maxMoves { // the policy is kept elsewhere
+			moves++
+			provisioned = false
+			err = c.move(cmd, to)
 		}
 		if err != nil {
 			return nil, err

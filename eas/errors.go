@@ -172,7 +172,9 @@ func (c *call) statusError(cmd command, resp *http.Response) error {
 	case s == statusMoved:
 		e.reason = fmt.Sprintf("the account lives on another server, and the answer does not say which (%s)", status)
 		e.hint = "ask galsyncd discover for the address of the service, and write it into exchange.url"
-		e.moved = strings.TrimSpace(resp.Header.Get("X-MS-Location"))
+		if e.moved = strings.TrimSpace(resp.Header.Get("X-MS-Location")); e.moved != "" {
+			e.reason = fmt.Sprintf("the servers send each other the account, the last one to %s (%s)", httpfault.Clean(e.moved, 200), status)
+		}
 	case s == statusProvision:
 		e.reason = fmt.Sprintf("the server wants this device to have its policy (%s)", status)
 	case s == http.StatusUnauthorized:

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/galsyncd/galsyncd/directory"
 	"github.com/galsyncd/galsyncd/internal/mailaddr"
@@ -15,8 +16,15 @@ import (
 	"github.com/galsyncd/galsyncd/trust"
 )
 
-// maxBatch is how many addresses one request may have (MS-ASCMD section 2.2.3.177.12).
-const maxBatch = 100
+// Bounds of one request (MS-ASCMD sections 2.2.3.177.12 and 2.2.3.184.3). One address that is too long has the server refuse
+// the whole of it.
+const (
+	maxBatch = 100 // addresses
+	maxTo    = 256 // characters of one address
+)
+
+// maxRefused is how many single addresses a server may refuse before it has accepted any.
+const maxRefused = 3
 
 // maxCertificate bounds one certificate, in bytes of base64.
 const maxCertificate = 128 << 10
@@ -83,30 +91,63 @@ func (c *Client) resolveAll(ctx context.Context, addresses []directory.Address) 
 // errCut reports certificates that the server left out because the answer had too many.
 var errCut = fmt.Errorf("%w: it has more certificates for this address than it lists", ErrNoAnswer)
 
-// resolve asks for one batch. A server that finds it too large gets halves, and smaller batches from then on.
+// Errors of one address.
+var (
+	errTooLong = fmt.Errorf("%w: the address is longer than %d characters, which ActiveSync does not take", ErrNoAnswer, maxTo)
+	errRefused = fmt.Errorf("%w: it does not take this address (status %d)", ErrNoAnswer, limitsExceeded)
+)
+
+// resolve asks for one batch: once for each address that is not too long.
 func (c *call) resolve(batch []directory.Address) ([]Outcome, error) {
+	var unique []directory.Address
+	at := map[directory.Address]int{}
+	for _, a := range batch {
+		if _, again := at[a]; !again && utf8.RuneCountInString(string(a)) <= maxTo {
+			at[a] = len(unique)
+			unique = append(unique, a)
+		}
+	}
+	asked, err := c.resolveUnique(unique)
+	if err != nil {
+		return nil, err
+	}
+	outcomes := make([]Outcome, len(batch))
+	for i, a := range batch {
+		if n, ok := at[a]; ok {
+			outcomes[i] = asked[n]
+		} else {
+			outcomes[i].Err = errTooLong
+		}
+	}
+	return outcomes, nil
+}
+
+func (c *call) resolveUnique(batch []directory.Address) ([]Outcome, error) {
 	if most := c.session.paging.batch(); len(batch) > most {
-		return c.resolveHalves(batch, most)
+		return c.resolveParts(batch, most)
+	}
+	if len(batch) == 0 {
+		return nil, nil
 	}
 	root, err := c.do(cmdResolveRecipients, resolveRequest(batch))
 	if err != nil {
 		return nil, err
 	}
 	switch status := number(root.TextAt(wbxml.ResolveRecipientsStatus)); {
-	case status == limitsExceeded && len(batch) > 1:
-		c.session.paging.shrink((len(batch) + 1) / 2)
-		return c.resolveHalves(batch, (len(batch)+1)/2)
+	case status == limitsExceeded:
+		return c.divide(batch)
 	case status == 6:
 		return nil, c.fail(cmdResolveRecipients, &Error{Status: status, Temporary: true, reason: "the server cannot resolve addresses now (status 6)"})
 	case status != statusOK:
 		return nil, c.codeError(cmdResolveRecipients, status)
 	}
+	c.accepted = true
 	outcomes := c.outcomes(root, batch)
 	for i, o := range outcomes {
 		if !errors.Is(o.Err, errCut) || len(batch) == 1 {
 			continue
 		}
-		alone, err := c.resolve(batch[i : i+1])
+		alone, err := c.resolveUnique(batch[i : i+1])
 		if err != nil {
 			return nil, err
 		}
@@ -115,10 +156,28 @@ func (c *call) resolve(batch []directory.Address) ([]Outcome, error) {
 	return outcomes, nil
 }
 
-func (c *call) resolveHalves(batch []directory.Address, size int) ([]Outcome, error) {
+// divide asks for the halves of a batch that the server refused: because it is too large, or because of one address in it.
+// When each half was taken as a whole, batches are as small from then on. One address alone that is refused has no usable
+// answer; a server that refuses several and takes none refuses everything.
+func (c *call) divide(batch []directory.Address) ([]Outcome, error) {
+	if len(batch) == 1 {
+		if c.refused++; c.refused >= maxRefused && !c.accepted {
+			return nil, c.codeError(cmdResolveRecipients, limitsExceeded)
+		}
+		return []Outcome{{Err: errRefused}}, nil
+	}
+	half, refused := (len(batch)+1)/2, c.refused
+	outcomes, err := c.resolveParts(batch, half)
+	if err == nil && c.refused == refused {
+		c.session.paging.shrink(half)
+	}
+	return outcomes, err
+}
+
+func (c *call) resolveParts(batch []directory.Address, size int) ([]Outcome, error) {
 	var all []Outcome
 	for part := range slices.Chunk(batch, size) {
-		outcomes, err := c.resolve(part)
+		outcomes, err := c.resolveUnique(part)
 		if err != nil {
 			return nil, err
 		}

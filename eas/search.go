@@ -43,7 +43,8 @@ type found struct {
 // paging is what a server taught about the sizes of its answers.
 type paging struct {
 	mu sync.Mutex
-	// whole is the largest number of results of one page after which nothing followed: pages with fewer are whole.
+	// whole is the largest first page after which nothing followed: first pages with fewer results are whole. The sizes of
+	// later pages teach nothing: a server may give fewer results at a time than it was asked for.
 	whole int
 	// single reports that the server shows the first page only.
 	single bool
@@ -63,7 +64,9 @@ func (p *paging) batch() int {
 func (p *paging) shrink(most int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.most = max(1, most)
+	if p.most == 0 || most < p.most {
+		p.most = max(1, most)
+	}
 }
 
 // last reports that after a page nothing follows, by what it says and by what was learned. A page is believed to be whole
@@ -108,10 +111,12 @@ func (c *call) search(text string) (found, error) {
 		case err != nil:
 			return f, err
 		case status == storeEndOfRange && received > 0:
-			c.session.paging.learnSingle()
 			f.truncated = f.truncated || received >= pageSize-1
-			if !f.truncated {
-				c.session.paging.learnWhole(received)
+			if pages == 1 {
+				c.session.paging.learnSingle()
+				if !f.truncated {
+					c.session.paging.learnWhole(received)
+				}
 			}
 			return f, nil
 		case status == storeTooComplex && len(text) < 3:
@@ -125,7 +130,9 @@ func (c *call) search(text string) (found, error) {
 		n := f.add(store, seen)
 		total := number(store.TextAt(wbxml.SearchTotal))
 		if n == 0 {
-			c.session.paging.learnWhole(received)
+			if pages == 1 {
+				c.session.paging.learnWhole(received)
+			}
 			return f, nil
 		}
 		received += n

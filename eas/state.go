@@ -91,7 +91,6 @@ func (c *call) prepare(cmd command) error {
 		}
 		e, moved := movedTo(err)
 		if !moved || moves == maxMoves {
-			c.forgetPlace(err)
 			return err
 		}
 		if err := c.move(cmd, e); err != nil {
@@ -103,12 +102,15 @@ func (c *call) prepare(cmd command) error {
 
 // forgetPlace drops a remembered place that did not answer, so that the next question asks the configured server where the
 // account lives now.
-func (c *Client) forgetPlace(err error) {
+func (c *call) forgetPlace(err error) {
+	if c.ctx.Err() != nil {
+		return
+	}
 	s := &c.session
 	s.mu.Lock()
 	away := s.state.Location != ""
 	s.mu.Unlock()
-	if e := asError(err); away && e != nil && (e.HTTPStatus == 0 || e.HTTPStatus == http.StatusNotFound || e.HTTPStatus == http.StatusForbidden) {
+	if e := asError(err); away && e != nil && slices.Contains([]int{0, http.StatusForbidden, http.StatusNotFound, statusMoved}, e.HTTPStatus) {
 		c.change(func(st *state) { st.Location = "" })
 		s.mu.Lock()
 		s.client = nil
