@@ -148,7 +148,6 @@ func (c *call) attempt(cmd command, document *wbxml.Element) (*wbxml.Element, er
 			synced = true
 			err = c.folderSync()
 		default:
-			c.forgetPlace(err)
 			return nil, err
 		}
 		if to, moved := movedTo(err); moved && moves < maxMoves { // the policy is kept elsewhere
