@@ -72,8 +72,9 @@ func (r *run) branch(ctx context.Context, prefix string, observed []Record, lo, 
 		}
 		lo = next
 	}
-	if met < len(observed) {
-		// The answer that was cut off held more than all answers below together: some have no longer address.
+	if met < len(observed) && (r.state.Full || r.fresh(prefix)) {
+		// All below was asked, and the answer that was cut off held more than all those together: some have no longer
+		// address.
 		r.state.Report.Gaps = appendNew(r.state.Report.Gaps, prefix)
 	}
 	return max(met, len(observed)), nil
