@@ -43,7 +43,7 @@ AUTHPEERS   = krb5 apache gssapi
 SYNCPEERS   = horde slapd
 PEERS      ?= $(MAILPEERS) $(AUTHPEERS) $(SYNCPEERS)
 INTEROP     = $(if $(filter $(MAILPEERS),$(PEERS)),./cms/... ./smime/... ./internal/keyring/...) $(if $(filter $(AUTHPEERS),$(PEERS)),./internal/httpauth/...) \
-	$(if $(filter $(SYNCPEERS),$(PEERS)),./internal/horde/... ./eas/... ./internal/autodiscover/...)
+	$(if $(filter $(SYNCPEERS),$(PEERS)),./internal/horde/... ./eas/... ./internal/autodiscover/... ./cmd/galsyncd/...)
 
 interop:
 	@scripts/peers $(PEERS)
