@@ -217,12 +217,17 @@ func guard(err *error) {
 
 // Check verifies the whole file, as Open does, while it is in use.
 func (c *Cache) Check(ctx context.Context) error {
+	f, err := os.Open(c.path)
+	if err != nil {
+		return fmt.Errorf("check cache: %w", err)
+	}
+	defer f.Close()
 	return c.transact(func() error {
 		// The transaction keeps every page that it can reach from being reused meanwhile. The meta pages are not among
 		// these: what they said when it began comes from bbolt.
 		return c.db.View(func(tx *bbolt.Tx) error {
 			size := uint64(c.db.Info().PageSize)
-			return verifyFile(ctx, c.path, &meta{pageSize: size, root: uint64(tx.Cursor().Bucket().Root()), freelist: noFreelist,
+			return verifyFile(ctx, f, &meta{pageSize: size, root: uint64(tx.Cursor().Bucket().Root()), freelist: noFreelist,
 				pages: uint64(tx.Size()) / size})
 		})
 	})

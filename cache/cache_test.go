@@ -394,6 +394,39 @@ func TestCheckWhileWriting(t *testing.T) {
 	}
 }
 
+// TestOpenWhileWriting opens the file of a process that writes. What it reads may be torn, so that it must not even look:
+// a file taken for damaged is set aside, from under the process that has it open.
+func TestOpenWhileWriting(t *testing.T) {
+	dir := t.TempDir()
+	c := open(t, dir)
+	fill(t, c, 500)
+	ctx, cancel := context.WithCancel(t.Context())
+	stop := make(chan error)
+	go func() {
+		var err error
+		for i := 0; ctx.Err() == nil && err == nil; i++ {
+			err = c.Update(func(tx directory.Tx) error {
+				e := entry(i % 500)
+				e.DisplayName = fmt.Sprint("another name ", i)
+				return tx.PutEntry(e)
+			})
+		}
+		stop <- err
+	}()
+	for range 20 {
+		if err := cache.Verify(c.Path()); !errors.Is(err, cache.ErrInUse) {
+			t.Errorf("verify: %v, want ErrInUse", err)
+		}
+	}
+	if _, err := cache.Open(dir); !errors.Is(err, cache.ErrInUse) {
+		t.Errorf("open: %v, want ErrInUse", err)
+	}
+	cancel()
+	if err := <-stop; err != nil {
+		t.Error(err)
+	}
+}
+
 func FuzzVerify(f *testing.F) {
 	dir := f.TempDir()
 	c := open(f, dir)

@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"io"
 	"os"
+	"syscall"
 )
 
 // Layout of a bbolt file, version 2: pages of a fixed size; page 0 and 1 are the two copies of the meta page, the valid
@@ -31,7 +33,7 @@ const (
 	metaChecksumAt = 56
 )
 
-// Verify checks a cache file that nobody has open: both that every page which the tree reaches is in order, so that bbolt
+// Verify checks a cache file that nobody has open (else it returns ErrInUse): both that every page which the tree reaches is in order, so that bbolt
 // can be let near it, and that every record has its checksum. It reads the file and maps nothing, so that whatever is
 // wrong comes as an error that wraps ErrDamaged. An empty file is in order; bbolt makes a new one of it.
 func Verify(path string) error {
@@ -45,16 +47,23 @@ func Verify(path string) error {
 	if info.Size() == 0 {
 		return nil
 	}
-	return verifyFile(context.Background(), path, nil)
-}
-
-// verifyFile verifies the state that m describes, or the last one.
-func verifyFile(ctx context.Context, path string, m *meta) error {
 	f, err := os.Open(path)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
+	// bbolt holds this lock exclusively. Pages that another process is about to write would be taken for damaged.
+	switch err := syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB); {
+	case errors.Is(err, syscall.EWOULDBLOCK):
+		return ErrInUse
+	case err != nil:
+		return fmt.Errorf("lock %s: %w", path, err)
+	}
+	return verifyFile(context.Background(), f, nil)
+}
+
+// verifyFile verifies the state that m describes, or the last one.
+func verifyFile(ctx context.Context, f *os.File, m *meta) error {
 	info, err := f.Stat()
 	if err != nil {
 		return err

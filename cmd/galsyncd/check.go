@@ -150,6 +150,8 @@ func (r *fileReport) add(name, path string, found error, hint string) error {
 	switch {
 	case errors.Is(found, os.ErrNotExist):
 		f.State = "missing"
+	case errors.Is(found, cache.ErrInUse):
+		return &exitError{status: exitTryAgain, err: fmt.Errorf("check the %s %s: %w", name, path, found), hint: "wait until that process ends, or ask it: --socket says where"}
 	case errors.Is(found, os.ErrPermission):
 		return fmt.Errorf("check the %s: %w", name, found)
 	case found != nil:
