@@ -269,6 +269,7 @@ func (r *run) lose(tx Tx, l Loss) error {
 			return nil // a single question brought something newer meanwhile
 		}
 		r.state.Report.Changed++
+		l.Entry.Proven = stillProven(l.Entry, entry)
 		return tx.PutEntry(*l.Entry)
 	}
 	if !entry.Missing.IsZero() {
@@ -279,4 +280,12 @@ func (r *run) lose(tx Tx, l Loss) error {
 	entry.LastSeen = r.history.Seen(entry)
 	entry.Missing = r.state.Started
 	return tx.PutEntry(entry)
+}
+
+// stillProven are the addresses of Proven that a loss has, or that were proven since it was noted, without those that were
+// withdrawn meanwhile.
+func stillProven(lost *Entry, now Entry) []Address {
+	return slices.DeleteFunc(now.Owned(), func(a Address) bool {
+		return slices.Contains(lost.Addresses, a) || !slices.Contains(lost.Proven, a) && !slices.Contains(now.Proven, a)
+	})
 }

@@ -176,7 +176,7 @@ func (c *contactRun) list(ctx context.Context) (refs []ContactRef, err error) {
 		}
 		offset, more = page.Next, page.Next != 0
 	}
-	c.whole = c.whole && (total < 0 || total == items)
+	c.whole = c.whole && total == items
 	return refs, nil
 }
 

@@ -216,6 +216,9 @@ func TestUnusableAnswersLoseNoContact(t *testing.T) {
 			pages := 0
 			m.list = func(l *directory.ContactList) error { l.Total += pages; pages++; return nil }
 		}, directory.ContactReport{Outcome: directory.Incomplete, Changed: 1}},
+		"nobody says how many items there are": {func(m *mailbox) {
+			m.list = func(l *directory.ContactList) error { l.Total = -1; return nil }
+		}, directory.ContactReport{Outcome: directory.Incomplete, Changed: 1}},
 		"one is listed twice": {func(m *mailbox) {
 			m.list = func(l *directory.ContactList) error { l.Refs[len(l.Refs)-1] = l.Refs[0]; return nil }
 		}, directory.ContactReport{Outcome: directory.Incomplete, Changed: 1}},

@@ -94,7 +94,11 @@ func (r *run) dueGroups() (due []Address, err error) {
 		return nil
 	})
 	if n := len(due); n > 0 {
-		at := r.state.Number * maxGroupFailures % n
+		number := r.state.Number
+		if r.state.KnownOnly {
+			number = r.day()
+		}
+		at := number * maxGroupFailures % n
 		due = append(due[at:], due[:at]...)
 	}
 	return due, err

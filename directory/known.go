@@ -15,7 +15,7 @@ import (
 // MemoryOfQuestions is how long an address that somebody asked for is kept fresh, when only known addresses are.
 const MemoryOfQuestions = 90 * 24 * time.Hour
 
-// maxQuestions bounds the addresses that are remembered because they were asked for.
+// maxQuestions bounds the addresses that are remembered because somebody asked for them.
 const maxQuestions = 20_000
 
 // Question is what is remembered of an exact look-up.
@@ -283,14 +283,13 @@ func (r *run) knownAddresses(tx Tx) (map[Address]bool, error) {
 		return nil, err
 	}
 	since, day := r.state.Started.Add(-MemoryOfQuestions), r.day()
-	n := 0
 	err = tx.States(questionKey, func(key string, value []byte) error {
 		var q Question
-		if n++; n > maxQuestions || json.Unmarshal(value, &q) != nil {
+		if json.Unmarshal(value, &q) != nil {
 			return nil
 		}
 		if a := strings.TrimPrefix(key, questionKey); q.Wanted.After(since) || q.Found && turn(a, day, groupPeriod) {
-			all[Address(strings.TrimPrefix(key, questionKey))] = true
+			all[Address(a)] = true
 		}
 		return nil
 	})
@@ -336,7 +335,9 @@ func (r *run) refreshOne(ctx context.Context, source Resolver, k known) error {
 	}
 	r.steady()
 	if result.Err != nil {
-		r.state.Report.Gaps = appendNew(r.state.Report.Gaps, string(k.address))
+		if err := r.missed(string(k.address)); err != nil {
+			return err
+		}
 	}
 	r.note(string(k.address), result.Records)
 	return r.sync.Store.Update(func(tx Tx) error {
@@ -371,27 +372,34 @@ func (r *run) settleKnown(tx Tx, k known, result Resolved) error {
 	return k.last.save(tx, k.address)
 }
 
-// forget removes what is remembered of questions that nobody needs any more: after MemoryOfQuestions, and of too many the
-// oldest.
+// forget removes what is remembered of questions that nobody needs any more: after MemoryOfQuestions, and of too many that
+// somebody wanted the oldest. Those that only runs ask are bounded by what is stored, and say how far a run came.
 func forget(tx Tx, now time.Time) error {
 	type memory struct {
 		key  string
 		last time.Time
 	}
-	var all []memory
+	var wanted []memory
+	var gone []string
 	err := tx.States(questionKey, func(key string, value []byte) error {
 		var q Question
 		if json.Unmarshal(value, &q) != nil {
 			q = Question{}
 		}
-		all = append(all, memory{key, later(q.Asked, q.Wanted)})
+		switch last := later(q.Asked, q.Wanted); {
+		case now.Sub(last) > MemoryOfQuestions:
+			gone = append(gone, key)
+		case !q.Wanted.IsZero():
+			wanted = append(wanted, memory{key, last})
+		}
 		return nil
 	})
-	slices.SortFunc(all, func(a, b memory) int { return b.last.Compare(a.last) })
-	for i, m := range all {
-		if i >= maxQuestions || now.Sub(m.last) > MemoryOfQuestions {
-			err = errors.Join(err, tx.SetState(m.key, nil))
-		}
+	slices.SortFunc(wanted, func(a, b memory) int { return b.last.Compare(a.last) })
+	for _, m := range wanted[min(len(wanted), maxQuestions):] {
+		gone = append(gone, m.key)
+	}
+	for _, key := range gone {
+		err = errors.Join(err, tx.SetState(key, nil))
 	}
 	return err
 }

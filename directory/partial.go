@@ -100,6 +100,5 @@ func (r *run) undetermined(address Address, reason string) error {
 		return fmt.Errorf("no usable answer about more than %d addresses, the last one because %s", maxUndetermined, reason)
 	}
 	rep.Undetermined[string(address)] = clip(reason)
-	rep.Gaps = appendNew(rep.Gaps, string(address))
-	return nil
+	return r.missed(string(address))
 }

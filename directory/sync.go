@@ -230,6 +230,9 @@ func (r *run) enumerate(ctx context.Context) error {
 	if err := r.walk(ctx); err != nil {
 		return err
 	}
+	if err := r.heard(); err != nil {
+		return err
+	}
 	if err := r.secondChance(ctx); err != nil {
 		return err
 	}

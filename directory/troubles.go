@@ -48,7 +48,9 @@ func (r *run) steady() {
 	r.answered = true
 	rep := &r.state.Report
 	for _, t := range r.troubles {
-		rep.Gaps = appendNew(rep.Gaps, t.prefix)
+		if !slices.Contains(rep.Gaps, t.prefix) {
+			rep.Gaps = append(rep.Gaps, t.prefix) // at most maxTroubled
+		}
 		if rep.Reasons == nil {
 			rep.Reasons = map[string]string{}
 		}

@@ -28,6 +28,7 @@ type run struct {
 	phase     string
 	troubles  []trouble // questions without a usable answer since the last one that had one
 	answered  bool      // in this part of the run
+	refusal   error     // of the last prefix that the server did not search for
 }
 
 // Sizes of the walk.
@@ -75,7 +76,9 @@ func (r *run) branch(ctx context.Context, prefix string, observed []Record, lo, 
 	if met < len(observed) && (r.state.Full || r.fresh(prefix)) {
 		// All below was asked, and the answer that was cut off held more than all those together: some have no longer
 		// address.
-		r.state.Report.Gaps = appendNew(r.state.Report.Gaps, prefix)
+		if err := r.missed(prefix); err != nil {
+			return met, err
+		}
 	}
 	return max(met, len(observed)), nil
 }
@@ -181,7 +184,7 @@ func (r *run) leaf(ctx context.Context, prefix string, certificates bool, lo, hi
 	}
 	switch {
 	case errors.Is(err, ErrInvalidName):
-		return 0, r.refused(prefix)
+		return 0, r.refused(prefix, err)
 	case err != nil:
 		return 0, r.stumble(ctx, prefix, err)
 	case answer.Truncated:
@@ -199,7 +202,11 @@ func (r *run) tooFull(ctx context.Context, prefix string, answer Answer, certifi
 		}
 	}
 	if len(answer.Records)+answer.Others == 0 || len(prefix) >= maxPrefix {
-		return len(answer.Records), r.gap(prefix)
+		err := r.gap(prefix)
+		if errors.Is(err, errGaps) && len(prefix) >= maxPrefix {
+			err = ErrNoNarrowing
+		}
+		return len(answer.Records), err
 	}
 	if _, ok := r.partition.split[prefix]; !ok {
 		r.partition.add(prefix, r.state.Number)
@@ -212,8 +219,9 @@ func (r *run) tooFull(ctx context.Context, prefix string, answer Answer, certifi
 }
 
 // refused notes a prefix that the server does not search for. Where entries are known it is a gap.
-func (r *run) refused(prefix string) error {
+func (r *run) refused(prefix string, why error) error {
 	r.steady()
+	r.refusal = why
 	var home bool
 	err := r.sync.Store.View(func(tx Tx) (err error) {
 		home, err = tx.HasPrimary(prefix)
@@ -229,9 +237,41 @@ func (r *run) refused(prefix string) error {
 	return r.advance(prefix)
 }
 
+// heard reports a server that refused every question of a walk: it said nothing about anybody. The next part of the run
+// begins from the start.
+func (r *run) heard() error {
+	rep := &r.state.Report
+	if r.refusal == nil || !r.state.Answered.IsZero() {
+		return nil
+	}
+	r.state.Cursor, rep.Refused, rep.Gaps = "", nil, nil
+	return fmt.Errorf("the server refused every question: %w", r.refusal)
+}
+
 func (r *run) gap(prefix string) error {
-	r.state.Report.Gaps = appendNew(r.state.Report.Gaps, prefix)
+	if err := r.missed(prefix); err != nil {
+		return err
+	}
 	return r.advance(prefix)
+}
+
+// maxGaps bounds the gaps of a run beside those with Reasons. What is no gap by name counts as confirmed, so that a run
+// with more of them has to end.
+const maxGaps = 1000
+
+var errGaps = fmt.Errorf("the server did not answer in full in more than %d places", maxGaps)
+
+// missed notes a gap.
+func (r *run) missed(prefix string) error {
+	rep := &r.state.Report
+	switch {
+	case slices.Contains(rep.Gaps, prefix):
+		return nil
+	case len(rep.Gaps) >= maxGaps:
+		return fmt.Errorf("%w, the last one %q", errGaps, prefix)
+	}
+	rep.Gaps = append(rep.Gaps, prefix)
+	return nil
 }
 
 func appendNew(list []string, s string) []string {

@@ -69,6 +69,7 @@ type Client struct {
 	Now func() time.Time
 
 	lower atomic.Int32 // how many versions below DefaultVersion the server turned out to want
+	exact atomic.Bool  // the server has shown that it knows "="
 }
 
 // versions are the values of RequestServerVersion that have certificates, in order.

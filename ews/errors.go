@@ -149,8 +149,11 @@ func (x *exchange) codeError(a *answer, resp *http.Response) error {
 		facts.hint = "look the code up in Microsoft's list of EWS response codes; if it should be handled, report this as a bug"
 	}
 	e := &Error{Code: code, BackOff: a.backOff, Temporary: facts.temporary, reason: reason, hint: facts.hint}
-	if facts.cause != nil {
+	switch {
+	case facts.cause != nil:
 		e.causes = []error{facts.cause}
+	case !known: // it may be about this question alone, and must not end every run there
+		e.causes = []error{directory.ErrUnreadable}
 	}
 	if e.BackOff == 0 {
 		e.BackOff = httpfault.RetryAfter(resp, x.client.Now)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"unicode/utf8"
 
 	"github.com/galsyncd/galsyncd/directory"
 )
@@ -12,7 +13,8 @@ var _ directory.Resolver = (*Client)(nil)
 
 // Resolve implements directory.Resolver. A prefix search for the whole address finds every entry that has it, and others
 // whose addresses go on after it. An entry that does not list the address, because Exchange lists three at most, is asked
-// for once more with "=", Active Directory's exact match: what that finds, has it.
+// for once more with "=", Active Directory's exact match: what that finds, has it, once the server has shown that it knows
+// "=" (exactly).
 func (c *Client) Resolve(ctx context.Context, address directory.Address) (directory.Resolution, error) {
 	answer, err := c.Search(ctx, string(address), true)
 	if err != nil {
@@ -24,15 +26,44 @@ func (c *Client) Resolve(ctx context.Context, address directory.Address) (direct
 			r.Records = append(r.Records, rec)
 		}
 	}
-	if len(r.Records) > 0 || len(answer.Records) == 0 {
+	if len(r.Records) > 0 || len(answer.Records) == 0 && !answer.Truncated {
 		return r, nil
 	}
 	exact, err := c.search(ctx, "=smtp:"+string(address), true)
 	if err == nil && exact.Truncated {
 		err = errors.New("the server found more entries for one address than it lists")
 	}
-	if err != nil {
+	if err != nil || len(exact.Records) == 0 {
+		return directory.Resolution{}, err
+	}
+	if known, err := c.exactly(ctx, address, exact.Records); err != nil || !known {
 		return directory.Resolution{}, err
 	}
 	return directory.Resolution{Records: exact.Records, Unlisted: true}, nil
+}
+
+// exactly reports whether the server matches what begins with "=" exactly, which no document of Microsoft promises for Exchange
+// Web Services. One that took it for a beginning would give the alias bob@corp.example to whom bob@corp.example.org
+// belongs. The proof is that it does not find the same entries by the address without its last character; it is asked for
+// until it succeeds once.
+func (c *Client) exactly(ctx context.Context, address directory.Address, found []directory.Record) (bool, error) {
+	if c.exact.Load() {
+		return true, nil
+	}
+	_, last := utf8.DecodeLastRuneInString(string(address))
+	shorter, err := c.search(ctx, "=smtp:"+string(address[:len(address)-last]), false)
+	if err != nil {
+		return false, err
+	}
+	again := func(rec directory.Record) bool {
+		return slices.ContainsFunc(found, func(f directory.Record) bool { return f.Primary == rec.Primary })
+	}
+	if shorter.Truncated || slices.ContainsFunc(shorter.Records, again) {
+		if c.Logger != nil {
+			c.Logger.WarnContext(ctx, "the server takes = for the beginning of an address: aliases that it does not list cannot be proven")
+		}
+		return false, nil
+	}
+	c.exact.Store(true)
+	return true, nil
 }

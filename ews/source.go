@@ -31,14 +31,15 @@ func (c *Client) search(ctx context.Context, name string, certificates bool) (di
 	if err != nil {
 		return directory.Answer{}, err
 	}
-	answer := directory.Answer{Truncated: resp.Truncated}
+	answer := directory.Answer{Truncated: resp.Truncated, Others: len(resp.Resolutions)}
 	for _, res := range resp.Resolutions {
 		if rec, ok := res.record(); ok {
 			answer.Records = append(answer.Records, rec)
+			answer.Others--
 		}
 	}
-	if left := len(resp.Resolutions) - len(answer.Records); left > 0 && c.Logger != nil {
-		c.Logger.DebugContext(ctx, "entries left out of an answer", "operation", "ResolveNames", "count", left,
+	if answer.Others > 0 && c.Logger != nil {
+		c.Logger.DebugContext(ctx, "entries left out of an answer", "operation", "ResolveNames", "count", answer.Others,
 			"reason", "no SMTP address, or not from the directory")
 	}
 	return answer, nil
