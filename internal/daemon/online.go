@@ -36,8 +36,8 @@ const (
 )
 
 // Ask implements service.Online.
-func (o *Online) Ask(ctx context.Context, addresses []string) (asked int, err error) {
-	ctx, cancel := context.WithTimeout(ctx, o.Timeout)
+func (o *Online) Ask(caller context.Context, addresses []string) (asked int, err error) {
+	ctx, cancel := context.WithTimeout(caller, o.Timeout)
 	defer cancel()
 	for _, text := range addresses {
 		address, err := mailaddr.Parse(text)
@@ -47,7 +47,7 @@ func (o *Online) Ask(ctx context.Context, addresses []string) (asked int, err er
 		asked++
 		if _, err := o.Sync.Ask(ctx, address); err != nil {
 			o.Log.Debug("an online look-up had no answer", "error", err)
-			if !errors.Is(err, directory.ErrNoRoom) {
+			if !errors.Is(err, directory.ErrNoRoom) && caller.Err() == nil { // who hung up says nothing about the server
 				o.pause()
 			}
 			return asked, err
@@ -84,7 +84,8 @@ func (o *Online) worthwhile(ctx context.Context, address mailaddr.Address) bool 
 		last, err = directory.LastQuestion(tx, address)
 		return err
 	})
-	return err == nil && o.now().Sub(last.Asked) > rememberNone
+	since := o.now().Sub(last.Asked)
+	return err == nil && (since > rememberNone || since < 0) // a clock may have been ahead
 }
 
 func (o *Online) pause() {

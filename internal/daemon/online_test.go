@@ -13,8 +13,9 @@ import (
 
 // oracle is a source that knows one person, alias and all, and counts what it is asked.
 type oracle struct {
-	asked int
-	fail  error
+	asked  int
+	fail   error
+	before func() // an answer; nil is nothing
 }
 
 func (*oracle) Name() string { return "oracle" }
@@ -24,6 +25,9 @@ func (*oracle) Search(context.Context, string, bool) (directory.Answer, error) {
 
 func (o *oracle) Resolve(ctx context.Context, a directory.Address) (directory.Resolution, error) {
 	o.asked++
+	if o.before != nil {
+		o.before()
+	}
 	switch {
 	case o.fail != nil:
 		return directory.Resolution{}, o.fail
@@ -69,4 +73,32 @@ func TestOnline(t *testing.T) {
 	ask(0, "second@corp.example") // nobody waits while the server is away
 	now, source.fail = now.Add(2*time.Minute), nil
 	ask(2, "first@corp.example", "second@corp.example")
+}
+
+// TestOnlineIsNobodysToStop lets somebody hang up in the middle of a question: others must be able to ask on. A clock that was
+// ahead when a question was put does not keep it from being put again.
+func TestOnlineIsNobodysToStop(t *testing.T) {
+	c, err := cache.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	now := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
+	source := &oracle{}
+	o := &Online{Sync: &directory.Sync{Source: source, Store: c, Now: func() time.Time { return now }}, Known: c,
+		Timeout: time.Second, Log: slog.New(slog.DiscardHandler)}
+	ctx, hangUp := context.WithCancel(t.Context())
+	source.fail = context.Canceled
+	source.before = hangUp
+	if _, err := o.Ask(ctx, []string{"first@corp.example"}); err == nil {
+		t.Error("a question without an answer has one")
+	}
+	source.fail, source.before = nil, nil
+	if n, err := o.Ask(t.Context(), []string{"second@corp.example"}); n != 1 || err != nil {
+		t.Errorf("after somebody hung up: %d questions, %v", n, err)
+	}
+	now = now.AddDate(-1, 0, 0)
+	if n, _ := o.Ask(t.Context(), []string{"second@corp.example"}); n != 1 {
+		t.Error("a question of the future is remembered")
+	}
 }
