@@ -71,6 +71,12 @@ func (p passing) RetryAfter() time.Duration { return p.err.BackOff }
 func (c *call) fail(cmd command, e *Error) error {
 	e.Op = cmd.name
 	e.URL, _ = c.place()
+	if e.BackOff > 0 {
+		e.reason += fmt.Sprintf("; it asks to be left alone for %s", e.BackOff.Round(time.Second))
+	}
+	if e.Temporary && e.hint == "" {
+		e.hint = hintWait
+	}
 	if e.Temporary {
 		return passing{e}
 	}
@@ -117,6 +123,10 @@ type fact struct {
 }
 
 const (
+	hintWait   = "galsyncd asks again by itself; if it lasts, the administrators of the server find the reason in its event log"
+	hintCut    = "look for a proxy, load balancer or filter in front of the server that drops or cuts answers"
+	hintOffer  = "the server offers no policy that it accepts; look at the mobile device mailbox policy of the account, and for the device in Get-MobileDevice"
+	hintStatus = "look for the number in the server's event log and in MS-ASCMD section 2.2.2"
 	hintDevice = "look for the device in Get-MobileDevice and in the allow, block and quarantine lists (Get-ActiveSyncDeviceAccessRule); its type is galsyncd"
 	hintBug    = "report this as a bug, with the versions of the server and of this program"
 	hintPolicy = "give the account a mobile device mailbox policy that allows devices which do not enforce all of it (AllowNonProvisionableDevices), or name what this machine meets in exchange.eas.policy_met"
@@ -128,10 +138,10 @@ var facts = map[int]fact{
 	102:                  {reason: "the server cannot read the request", hint: hintBug},
 	103:                  {reason: "the server finds the document not valid", hint: hintBug},
 	108:                  {reason: "the server does not accept the device identifier", hint: "check the file exchange-device in cache.dir"},
-	109:                  {reason: "the server does not accept the device type"},
+	109:                  {reason: "the server does not accept the device type", hint: hintDevice},
 	110:                  {temporary: true, reason: "the server has an internal error"},
 	111:                  {temporary: true, reason: "the server has a passing trouble"},
-	112:                  {reason: "the server cannot reach Active Directory for this account"},
+	112:                  {reason: "the server cannot reach Active Directory for this account", hint: "have the domain controllers that the server uses looked at"},
 	126:                  {reason: "the account may not use ActiveSync", hint: "enable it for the account (Set-CASMailbox -ActiveSyncEnabled)"},
 	129:                  {reason: "this device is blocked or waits for an administrator", hint: hintDevice},
 	130:                  {reason: "the account may not do this", hint: "look at the rights of the account"},
@@ -141,10 +151,10 @@ var facts = map[int]fact{
 	139:                  {reason: "the server admits only devices that enforce its whole policy", hint: hintPolicy},
 	statusRemoteWipe:     {reason: "the server asks this device to forget what it has"},
 	141:                  {reason: "the server admits only devices that enforce its policy", hint: hintPolicy},
-	statusNotProvisioned: {reason: "the server wants this device to have its policy"},
-	statusPolicyRefresh:  {reason: "the server has a new policy for this device"},
-	statusInvalidKey:     {reason: "the server does not know the policy key of this device"},
-	145:                  {reason: "the server does not admit devices that another program manages"},
+	statusNotProvisioned: {reason: "the server wants this device to have its policy", hint: hintOffer},
+	statusPolicyRefresh:  {reason: "the server has a new policy for this device", hint: hintOffer},
+	statusInvalidKey:     {reason: "the server does not know the policy key of this device", hint: hintOffer},
+	145:                  {reason: "the server does not admit devices that another program manages", hint: hintPolicy},
 	165:                  {reason: "the server wants to know the device first", hint: hintBug},
 	177:                  {reason: "the account has too many devices", hint: "remove old devices of the account (Get-MobileDevice, Remove-MobileDevice)"},
 }
@@ -154,7 +164,7 @@ func (c *call) codeError(cmd command, status int) error {
 	f, known := facts[status]
 	reason := fmt.Sprintf("%s (status %d)", f.reason, status)
 	if !known {
-		reason = fmt.Sprintf("the server answered with status %d", status)
+		reason, f.hint = fmt.Sprintf("the server answered with status %d", status), hintStatus
 	}
 	e := &Error{Status: status, HTTPStatus: http.StatusOK, Temporary: f.temporary, reason: reason, hint: f.hint}
 	if status == statusRemoteWipe {
@@ -177,6 +187,7 @@ func (c *call) statusError(cmd command, resp *http.Response) error {
 		}
 	case s == statusProvision:
 		e.reason = fmt.Sprintf("the server wants this device to have its policy (%s)", status)
+		e.hint = hintOffer
 	case s == http.StatusUnauthorized:
 		e.reason = fmt.Sprintf("the server refused the credential (%s; it offers %s)", status, httpfault.Offers(resp.Header))
 		e.hint, e.causes = "check exchange.auth: method, username and password", []error{ErrUnauthorized}
@@ -214,7 +225,7 @@ func (c *call) contentError(ctx context.Context, cmd command, err error) error {
 	case errors.Is(err, wbxml.ErrLimit):
 		e.reason, e.Temporary, e.hint = err.Error(), false, "check that exchange.url leads to Exchange and to nothing else"
 	case errors.Is(err, io.ErrUnexpectedEOF):
-		e.reason = "the answer is cut off: " + httpfault.Clean(err.Error(), 120)
+		e.reason, e.hint = "the answer is cut off: "+httpfault.Clean(err.Error(), 120), hintCut
 	case httpfault.IsBroken(err):
 		return c.transportError(ctx, cmd, err)
 	default:

@@ -34,7 +34,7 @@ func (c *call) provision(stale uint32) error {
 	policy := readPolicy(first.document, c.PolicyMet, c.now())
 	second, err := c.provisionPhase(wbxml.New(wbxml.Provision, policies(first.keyText, policy.status())), first.key)
 	if err != nil {
-		if e := asError(err); e != nil && len(policy.Unmet) > 0 && e.hint == "" {
+		if e := asError(err); e != nil && len(policy.Unmet) > 0 && (e.hint == "" || e.hint == hintStatus) {
 			e.hint = hintPolicy
 		}
 		return err
@@ -63,7 +63,7 @@ func (c *call) provisionPhase(document *wbxml.Element, key uint32) (granted, err
 		return granted{}, c.codeError(cmdProvision, statusRemoteWipe)
 	}
 	if s := number(root.TextAt(wbxml.ProvisionStatus)); s != statusOK {
-		return granted{}, c.fail(cmdProvision, &Error{Status: s, reason: fmt.Sprintf("the server gives no policy (status %d)", s), Temporary: s == 3})
+		return granted{}, c.fail(cmdProvision, &Error{Status: s, reason: fmt.Sprintf("the server gives no policy (status %d)", s), Temporary: s == 3, hint: hintOffer})
 	}
 	policy := root.At(wbxml.ProvisionPolicies, wbxml.ProvisionPolicy)
 	switch s := number(policy.TextAt(wbxml.ProvisionStatus)); s {
@@ -72,7 +72,7 @@ func (c *call) provisionPhase(document *wbxml.Element, key uint32) (granted, err
 		c.change(func(s *state) { s.PolicyKey, s.Policy = 0, nil })
 		return granted{none: true}, nil
 	default:
-		return granted{}, c.fail(cmdProvision, &Error{Status: s, reason: fmt.Sprintf("the server does not settle the policy of this device (policy status %d)", s)})
+		return granted{}, c.fail(cmdProvision, &Error{Status: s, reason: fmt.Sprintf("the server does not settle the policy of this device (policy status %d)", s), hint: hintOffer})
 	}
 	text := policy.TextAt(wbxml.ProvisionPolicyKey)
 	n, err := strconv.ParseUint(text, 10, 32)

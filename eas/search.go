@@ -197,10 +197,11 @@ func (c *call) page(text string, from int) (*wbxml.Element, int, error) {
 
 // storeError is the error of a search that the server did not carry out.
 func (c *call) storeError(status int) error {
-	e := &Error{Status: status, reason: "the server does not search its directory (status " + strconv.Itoa(status) + ")"}
+	e := &Error{Status: status, reason: "the server does not search its directory (status " + strconv.Itoa(status) + ")", hint: hintStatus}
 	switch status {
 	case storeServerError, storeConnectionFailed, storeTimedOut:
 		e.reason, e.Temporary = "the server cannot search its directory now (status "+strconv.Itoa(status)+")", true
+		e.hint = ""
 	case 2, storeTooComplex:
 		e.reason = "the server does not search for this text (status " + strconv.Itoa(status) + ")"
 		e.causes = []error{directory.ErrInvalidName}

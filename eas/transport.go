@@ -180,7 +180,7 @@ func (c *call) read(ctx context.Context, cmd command, resp *http.Response) (*wbx
 	case err != nil:
 		return nil, c.contentError(ctx, cmd, err)
 	case len(body) == 0:
-		return nil, c.fail(cmd, &Error{reason: "the answer is empty: the server does not have this command, or something in front of it drops answers", Temporary: true})
+		return nil, c.fail(cmd, &Error{reason: "the answer is empty: the server does not have this command, or something in front of it drops answers", Temporary: true, hint: hintCut})
 	case kind != "application/vnd.ms-sync.wbxml" && kind != "application/vnd.ms-sync":
 		return nil, c.fail(cmd, &Error{reason: fmt.Sprintf("the answer is of the type %q, not ActiveSync", httpfault.Clean(kind, 60)), Temporary: true,
 			hint: "look for a sign-in or maintenance page in front of the server, and check exchange.url"})

@@ -27,6 +27,16 @@ import (
 // words are what a sync, and status after it, must say about a fault, and what they must advise.
 type words struct{ says, advises string }
 
+// door is one way into Exchange, and what is said about trouble on it.
+type door struct {
+	protocol string
+	settings string // of the run that the fault strikes
+	kinds    []exchangesim.FaultKind
+	words    map[exchangesim.FaultKind]words
+	statuses map[exchangesim.FaultKind]int // other than exitNoService
+	location string                        // of FaultMoved
+}
+
 var faultWords = map[exchangesim.FaultKind]words{
 	exchangesim.FaultUnauthorized:     {"refused the credential|stopped after two refusals", "exchange.auth"},
 	exchangesim.FaultUnavailable:      {`http status 503\); it asks to be left alone for 10m0s`, "event log"},
@@ -65,31 +75,36 @@ const longSilence = 10 * time.Minute
 // the last certificate; status then shows the same words. All at the same time, because most of it is waiting between tries.
 func TestNoUsableAnswer(t *testing.T) {
 	t.Parallel()
+	door{protocol: "ews", kinds: exchangesim.FaultKinds(), words: faultWords, statuses: map[exchangesim.FaultKind]int{
+		exchangesim.FaultUnauthorized: exitNotAllowed,
+		exchangesim.FaultNoResults:    exitNotFound, exchangesim.FaultNoCertificates: exitNotFound, // the guard
+	}}.spoil(t)
+}
+
+func (d door) spoil(t *testing.T) {
 	full := t.TempDir()
-	spoilt(t, full, "", 0)
+	filling := d
+	filling.settings = ""
+	filling.spoilt(t, full, "", 0)
 	before := holdings(t, full)
 	if len(before) == 0 {
 		t.Fatal("the cache is empty")
 	}
-	statuses := map[exchangesim.FaultKind]int{
-		exchangesim.FaultUnauthorized: exitNotAllowed,
-		exchangesim.FaultNoResults:    exitNotFound, exchangesim.FaultNoCertificates: exitNotFound, // the guard
-	}
 	var all sync.WaitGroup
-	for _, kind := range exchangesim.FaultKinds() {
+	for _, kind := range d.kinds {
 		dir := t.TempDir()
 		copyFile(t, filepath.Join(full, "cache.db"), filepath.Join(dir, "cache.db"))
-		status, known := statuses[kind]
+		status, known := d.statuses[kind]
 		if !known {
 			status = exitNoService
 		}
-		all.Go(func() { spoilt(t, dir, kind, status) })
+		all.Go(func() { d.spoilt(t, dir, kind, status) })
 		t.Cleanup(func() {
 			if after := holdings(t, dir); !maps.Equal(after, before) {
 				t.Errorf("%s changed what the cache holds: %d entries before, %d after", kind, len(before), len(after))
 			}
-			if shown := remembered(t, dir); !faultWords[kind].in(shown) {
-				t.Errorf("%s: status would show %q, not %+v", kind, shown, faultWords[kind])
+			if shown := remembered(t, dir, d.protocol); status != 0 && !d.words[kind].in(shown) {
+				t.Errorf("%s: status would show %q, not %+v", kind, shown, d.words[kind])
 			}
 		})
 	}
@@ -97,7 +112,7 @@ func TestNoUsableAnswer(t *testing.T) {
 }
 
 // spoilt runs a sync against a stand-in with the fault. One that would take minutes of waiting is interrupted.
-func spoilt(t *testing.T, dir string, kind exchangesim.FaultKind, status int) {
+func (d door) spoilt(t *testing.T, dir string, kind exchangesim.FaultKind, status int) {
 	server, err := exchangesim.New(exchangesim.Options{Plain: true})
 	if err == nil {
 		err = server.Start()
@@ -108,11 +123,15 @@ func spoilt(t *testing.T, dir string, kind exchangesim.FaultKind, status int) {
 	}
 	defer server.Close()
 	if kind != "" {
-		server.Fault(exchangesim.Fault{Kind: kind, RetryAfter: longSilence, Interval: time.Second})
+		server.Fault(exchangesim.Fault{Kind: kind, RetryAfter: longSilence, Interval: time.Second, Location: d.location})
 	}
 	config := filepath.Join(dir, "config.toml")
-	text := "exchange.url = " + strconv.Quote(server.URL()) + "\nexchange.auth.method = \"none\"\nsync.requests_per_second = 1000\ncache.dir = " + strconv.Quote(dir) +
-		"\ntrust.anchors = []\nsocket.path = \"/nonexistent/galsyncd.sock\"\n"
+	url := server.URL()
+	if d.protocol == "eas" {
+		url = server.ActiveSyncURL()
+	}
+	text := "exchange.protocol = " + strconv.Quote(d.protocol) + "\nexchange.url = " + strconv.Quote(url) + "\nexchange.auth.method = \"none\"\nsync.requests_per_second = 1000\ncache.dir = " + strconv.Quote(dir) +
+		"\ntrust.anchors = []\nsocket.path = \"/nonexistent/galsyncd.sock\"\n" + d.settings
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Error(err)
 		return
@@ -144,7 +163,11 @@ func spoilt(t *testing.T, dir string, kind exchangesim.FaultKind, status int) {
 	for _, complaint := range readAloud(talk.String(), got) {
 		t.Errorf("%s: %s", kind, complaint)
 	}
-	if w, ok := faultWords[kind]; kind != "" && (!ok || !w.in(talk.String())) {
+	if w, ok := d.words[kind]; kind != "" && status == 0 {
+		if !regexp.MustCompile("not read in full: .*(" + w.says + ")").MatchString(out.String()) {
+			t.Errorf("%s: it lacks the words %+v:\n%s", kind, w, out.String())
+		}
+	} else if kind != "" && (!ok || !w.in(talk.String())) {
 		t.Errorf("%s: it lacks the words %+v:\n%s", kind, w, talk.String())
 	}
 	t.Logf("%s:\n%s", kind, talk.String())
@@ -156,13 +179,13 @@ func (w words) in(text string) bool {
 }
 
 // remembered is what status shows about the last run, in the form of messages.
-func remembered(t *testing.T, dir string) string {
+func remembered(t *testing.T, dir, protocol string) string {
 	c, err := cache.Open(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	status := rooms.Status{Cache: c, Book: &recipients.Book{Directory: rooms.Directory{Cache: c}}, Runs: &rooms.Runs{}, Protocol: "ews", Now: time.Now, Log: slog.New(slog.DiscardHandler)}
+	status := rooms.Status{Cache: c, Book: &recipients.Book{Directory: rooms.Directory{Cache: c}}, Runs: &rooms.Runs{}, Protocol: protocol, Now: time.Now, Log: slog.New(slog.DiscardHandler)}
 	s, err := status.Status(context.Background()) // called when the test is over
 	if err != nil {
 		t.Fatal(err)
