@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/galsyncd/galsyncd/internal/mailaddr"
@@ -166,6 +167,11 @@ func (c *Config) together() Problems {
 	complain(e.Protocol == "eas" && e.EAS.Query == "plain" && e.Auth.Username == "", "exchange.auth.username", `is missing; exchange.eas.query = "plain" names it in each request`)
 	_, wished := c.origins["sync.contacts"]
 	complain(e.Protocol == "eas" && c.Sync.Contacts && wished, "sync.contacts", `is for protocol "ews"; over ActiveSync contacts are not read`)
+	ps = append(ps, c.unusedAuth()...)
+	complain(e.ClientCertFile == "" && e.ClientKeyFile != "", "exchange.client_key_file", "needs client_cert_file")
+	complain(e.ClientCertFile == "" && e.ClientCertPassphraseFile != "", "exchange.client_cert_passphrase_file", "needs client_cert_file")
+	complain(e.Auth.Tenant != "" && e.Auth.TokenURL != "", "exchange.auth.token_url", "and tenant name two servers; set one of them")
+	complain(e.Auth.Tenant != "" && e.Auth.DeviceURL != "", "exchange.auth.device_url", "and tenant name two servers; set one of them")
 	eas := e.EAS
 	for _, k := range []struct {
 		key  string
@@ -175,6 +181,28 @@ func (c *Config) together() Problems {
 		complain(k.used && e.Protocol != "eas", "exchange.eas."+k.key, `is for protocol "eas", and exchange.protocol is %q`, e.Protocol)
 	}
 	complain(c.Cache.WarnAfter >= c.Cache.RefuseAfter, "cache.refuse_after", "is not more than warn_after, which is %s", formatDuration(c.Cache.WarnAfter))
+	return ps
+}
+
+// unusedAuth finds what is set for another way to sign in than the one that is used.
+func (c *Config) unusedAuth() (ps Problems) {
+	method, defined := c.Exchange.Auth.Method, definitionsByKey()
+	if !slices.Contains(defined["exchange.auth.method"].values, method) {
+		return nil // wrong enough
+	}
+	for _, k := range []struct{ methods, keys []string }{
+		{[]string{"ntlm", "basic"}, []string{"password_file"}},
+		{[]string{"kerberos"}, []string{"keytab_file", "credential_cache", "krb5_config", "service_principal"}},
+		{[]string{"oauth2"}, []string{"tenant", "token_url", "device_url", "client_id", "scopes", "token_file", "client_secret_file",
+			"access_token_file", "access_token_command"}},
+	} {
+		for _, name := range k.keys {
+			d := defined["exchange.auth."+name]
+			if set := literal(d.target(c)) != d.standard; set && !slices.Contains(k.methods, method) {
+				ps = append(ps, c.Problem(d.key, `is for method %s, and exchange.auth.method is %q`, strings.Join(quoteAll(k.methods), " or "), method))
+			}
+		}
+	}
 	return ps
 }
 
