@@ -17,53 +17,63 @@ import (
 	"github.com/galsyncd/galsyncd/internal/exchangesim"
 )
 
-// TestKilledAtAnyMoment kills syncs at random moments. Whatever the moment: the cache opens and is in order, nothing that
-// was in it is gone, and the next sync goes on. Program and stand-in are built without the race detector, under which the
-// hundred syncs would take a quarter of an hour.
+// TestKilledAtAnyMoment kills syncs at random moments, over both protocols. Whatever the moment: the cache opens and is in
+// order, nothing that was in it is gone, and the next sync goes on. Program and stand-in are built without the race detector,
+// under which the hundred syncs would take a quarter of an hour.
 func TestKilledAtAnyMoment(t *testing.T) {
 	t.Parallel()
-	kills := 100
-	if testing.Short() {
-		kills = 15
-	}
-	entries := 2000
 	k := newKillTest(t)
-	k.serve(entries)
+	random := rand.New(rand.NewPCG(1, 2))
+	for _, stage := range []struct {
+		protocol       string
+		entries, kills int
+	}{{"ews", 2000, 100}, {"eas", 400, 25}} {
+		if testing.Short() {
+			stage.kills = 15
+		}
+		k.protocol, k.entries = stage.protocol, stage.entries
+		k.empty()
+		k.serve()
+		k.killSyncs(stage.kills, random)
+		k.sync()
+		k.look()
+		for _, person := range k.people {
+			if _, ok := k.held[person]; !ok {
+				t.Errorf("%s: the cache lacks %s at the end", stage.protocol, person)
+			}
+		}
+	}
+}
+
+// killSyncs kills so many syncs, and looks at the cache after each. One that comes to its end first makes room for the next:
+// an address book that has grown, and an empty cache, in turns.
+func (k *killTest) killSyncs(kills int, random *rand.Rand) {
 	started := time.Now()
 	k.sync()
 	whole := time.Since(started)
 	k.empty()
-	random := rand.New(rand.NewPCG(1, 2))
 	most := min(whole, 300*time.Millisecond)
 	killed, finished := 0, 0
 	for killed < kills {
 		if k.syncKilledAfter(time.Millisecond + time.Duration(random.Int64N(int64(most)))) {
 			killed++
+		} else if finished++; finished%2 == 1 {
+			k.entries += 100
+			k.serve()
 		} else {
-			// It came to its end first. Go on with an address book that has grown, and from an empty cache, in turns.
-			if finished++; finished%2 == 1 {
-				entries += 100
-				k.serve(entries)
-			} else {
-				k.empty()
-			}
+			k.empty()
 		}
 		k.look()
 	}
-	k.sync()
-	k.look()
-	for _, person := range k.people {
-		if _, ok := k.held[person]; !ok {
-			t.Errorf("the cache lacks %s at the end", person)
-		}
-	}
-	t.Logf("a whole sync takes %v; %d kills within %v each, %d syncs came to their end first", whole.Round(time.Millisecond), killed, most, finished)
+	k.Logf("%s: a whole sync takes %v; %d kills within %v each, %d syncs came to their end first", k.protocol, whole.Round(time.Millisecond), killed, most, finished)
 }
 
 // killTest is a cache in dir and a stand-in that fills it.
 type killTest struct {
 	*testing.T
 	dir, program, sim string
+	protocol          string
+	entries           int
 	exchange          *exec.Cmd
 	people            []string
 	held              map[string]int // primary address → number of certificates
@@ -81,12 +91,12 @@ func newKillTest(t *testing.T) *killTest {
 	return k
 }
 
-// serve starts the stand-in, anew with this number of entries when it runs, and writes the configuration.
-func (k *killTest) serve(entries int) {
+// serve starts the stand-in, anew when it runs, and writes the configuration.
+func (k *killTest) serve() {
 	k.stop()
 	ready := filepath.Join(k.dir, "ready")
 	os.Remove(ready)
-	k.exchange = exec.Command(k.sim, "-auth", "none", "-plain", "-entries", fmt.Sprint(entries), "-ready-file", ready)
+	k.exchange = exec.Command(k.sim, "-auth", "none", "-plain", "-policy", "-entries", fmt.Sprint(k.entries), "-ready-file", ready)
 	if err := k.exchange.Start(); err != nil {
 		k.Fatal(err)
 	}
@@ -98,12 +108,16 @@ func (k *killTest) serve(entries int) {
 		}
 		time.Sleep(time.Millisecond)
 	}
-	config := fmt.Sprintf("exchange.url = %q\nexchange.auth.method = \"none\"\nsync.requests_per_second = 1000\ncache.dir = %q\ntrust.anchors = []\nsocket.path = \"/nonexistent/galsyncd.sock\"\n",
-		strings.TrimSpace(string(url)), filepath.Join(k.dir, "cache"))
+	place := strings.TrimSpace(string(url))
+	if k.protocol == "eas" {
+		place = strings.TrimSuffix(place, exchangesim.Path) + exchangesim.ActiveSyncPath
+	}
+	config := fmt.Sprintf("exchange.protocol = %q\nexchange.url = %q\nexchange.auth.method = \"none\"\nsync.requests_per_second = 1000\ncache.dir = %q\ntrust.anchors = []\nsocket.path = \"/nonexistent/galsyncd.sock\"\n",
+		k.protocol, place, filepath.Join(k.dir, "cache"))
 	if err := os.WriteFile(filepath.Join(k.dir, "config.toml"), []byte(config), 0o600); err != nil {
 		k.Fatal(err)
 	}
-	server, err := exchangesim.New(exchangesim.Options{Entries: entries, Seed: 1})
+	server, err := exchangesim.New(exchangesim.Options{Entries: k.entries, Seed: 1})
 	if err != nil {
 		k.Fatal(err)
 	}
