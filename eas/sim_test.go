@@ -3,6 +3,7 @@ package eas_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -410,5 +411,38 @@ func TestStop(t *testing.T) {
 	cancel()
 	if _, err := c.Resolve(ctx, exchangesim.Alice); !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v", err)
+	}
+}
+
+// TestTenThousandKnown: 10,000 known addresses, a thousand of them people, are refreshed with a request per hundred. A server
+// that refuses in the middle costs the batch: the next run asks for the rest.
+func TestTenThousandKnown(t *testing.T) {
+	const known = 10_000
+	sim, c := simulator(t, exchangesim.Options{Entries: 1000, ActiveSync: exchangesim.ActiveSyncOptions{Policy: true}})
+	store := openCache(t)
+	now := time.Now()
+	s := &directory.Sync{Source: c, Store: store, KnownOnly: true, Now: func() time.Time { return now }}
+	for _, p := range sim.Directory().People() {
+		s.Addresses = append(s.Addresses, directory.Address(strings.ToLower(p.Primary)))
+	}
+	people := len(s.Addresses)
+	for i := range known - people {
+		s.Addresses = append(s.Addresses, directory.Address(fmt.Sprintf("zz.nobody%d@corp.example", i)))
+	}
+	sim.Fault(exchangesim.Fault{Kind: exchangesim.FaultBlocked, Operation: "ResolveRecipients", Skip: 8, Requests: 1})
+	rep, err := s.Run(t.Context(), false)
+	if err == nil || rep.Entries < 600 || rep.Entries >= people {
+		t.Fatalf("%d entries of %d when the server refuses in the middle, %v", rep.Entries, people, err)
+	}
+	before := sim.Commands()["ResolveRecipients"]
+	rep = run(t, s)
+	total := sim.Commands()["ResolveRecipients"]
+	t.Logf("%d people of %d addresses: %d requests until it was refused, %d for the rest", people, known, before, total-before)
+	if rep.Entries != people || rep.Outcome != directory.Complete || total > 110 {
+		t.Errorf("%s, %d entries of %d, %d requests in all", rep.Outcome, rep.Entries, people, total)
+	}
+	now = now.AddDate(0, 0, 1)
+	if rep := run(t, s); rep.Requests > 110 || rep.Entries != people || rep.Changed+rep.Missing != 0 {
+		t.Errorf("the next night: %d requests, %+v", rep.Requests, rep)
 	}
 }
