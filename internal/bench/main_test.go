@@ -14,9 +14,10 @@ import (
 
 // Variables of the environment.
 const (
-	binVar  = "GALSYNCD_BENCH_BIN"  // folder with the built programs; made when it is empty
-	bigVar  = "BIG"                 // 1: also a walk of 100,000 people
-	bareVar = "GALSYNCD_BENCH_BARE" // folder of the bare server, which this process then is
+	binVar     = "GALSYNCD_BENCH_BIN"  // folder with the built programs; made when it is empty
+	bigVar     = "BIG"                 // 1: also long walks, of up to 100,000 people
+	latencyVar = "LATENCY"             // of the server of the long walks
+	bareVar    = "GALSYNCD_BENCH_BARE" // folder of the bare server, which this process then is
 )
 
 func TestMain(m *testing.M) {

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"os"
 	"sync"
 	"testing"
@@ -19,21 +20,32 @@ func BenchmarkWalk(b *testing.B) {
 	walks(b, s)
 }
 
-// latency is how long the server of the long walks takes for each answer.
-const latency = 20 * time.Millisecond
+// latency is how long the server of the long walks takes for each answer: 20 ms, or what the environment says.
+func latency() (time.Duration, error) {
+	return time.ParseDuration(cmp.Or(os.Getenv(latencyVar), "20ms"))
+}
+
+// lateSite starts a server that takes its time.
+func lateSite(entries int) (*site, error) {
+	d, err := latency()
+	if err != nil {
+		return nil, err
+	}
+	return newSite(entries, d)
+}
 
 // BenchmarkLateWalk syncs 10,000 people on a server that takes its time.
 func BenchmarkLateWalk(b *testing.B) {
 	if os.Getenv(bigVar) != "1" {
 		b.Skip("only with BIG=1")
 	}
-	s, err := newSite(people, latency)
+	s, err := lateSite(people)
 	check(b, err)
 	walks(b, s)
 }
 
 // bigSite has not been synced.
-var bigSite = sync.OnceValues(func() (*site, error) { return newSite(10*people, latency) })
+var bigSite = sync.OnceValues(func() (*site, error) { return lateSite(10 * people) })
 
 // BenchmarkBigWalk is the same for 100,000 people.
 func BenchmarkBigWalk(b *testing.B) {
