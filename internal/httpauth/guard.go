@@ -46,9 +46,9 @@ type fingerprint [sha256.Size]byte
 type outcome int
 
 const (
-	unanswered outcome = iota // no answer came; nothing is known
+	unanswered outcome = iota // no answer came, or one of trouble (4xx, 5xx); nothing is known
 	refused                   // 401
-	accepted                  // anything else
+	accepted                  // an answer to the question
 )
 
 // guard counts refusals, and lets no more showings of a credential be on the way than refusals are left.

@@ -180,6 +180,30 @@ func TestOneRefusalIsForgottenAfterSuccess(t *testing.T) {
 	}
 }
 
+// TestTroubleForgivesNothing has a front end that is often too busy to ask whether the password is right: its complaints are no
+// word about the credential.
+func TestTroubleForgivesNothing(t *testing.T) {
+	for _, status := range []int{http.StatusServiceUnavailable, http.StatusInternalServerError, http.StatusTooManyRequests, http.StatusForbidden} {
+		var shown, refusals atomic.Int64
+		url, pool := start(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Header.Get("Authorization") != "" && shown.Add(1)%2 == 0 {
+				w.WriteHeader(status)
+				return
+			}
+			refusals.Add(1)
+			w.Header().Set("WWW-Authenticate", `Basic realm="x"`)
+			w.WriteHeader(http.StatusUnauthorized)
+		}))
+		x := newClient(t, url, pool, func(o *Options) { o.Method = Basic })
+		for range 10 {
+			_, _, _ = x.ask(t, "question")
+		}
+		if n := refusals.Load(); n != maxRefusals {
+			t.Errorf("with %d in between the password was refused %d times, want %d", status, n, maxRefusals)
+		}
+	}
+}
+
 func TestTwoRefusalsAtTheSameTime(t *testing.T) {
 	s := &ntlmServer{t: t, user: "svc-galsync", offers: []string{"NTLM"}}
 	s.refuse.Store(true)

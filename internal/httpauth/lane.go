@@ -76,8 +76,9 @@ func (l *lane) show(req *http.Request, judge func(resp *http.Response, fresh boo
 	o := unanswered
 	switch {
 	case err != nil:
-	case resp.StatusCode != http.StatusUnauthorized:
+	case resp.StatusCode < 400:
 		o = accepted
+	case resp.StatusCode != http.StatusUnauthorized: // somebody on the way may have said so, without a look at the credential
 	case judge == nil:
 		o = refused
 	default:
