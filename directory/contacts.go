@@ -35,8 +35,10 @@ type ContactReport struct {
 type ContactHistory struct {
 	// Finished is when the last complete listing began: every contact of the store was in it.
 	Finished time.Time `json:"finished,omitzero"`
-	// Doubted is when a complete listing lacked more contacts than the guard lets go. The next one is believed.
-	Doubted time.Time `json:"doubted,omitzero"`
+	// Doubted is when a complete listing lacked more contacts than the guard lets go, and DoubtedLost how many. The next one
+	// is believed when it lacks no more.
+	Doubted     time.Time `json:"doubted,omitzero"`
+	DoubtedLost int       `json:"doubtedLost,omitempty"`
 }
 
 // GuardText says, after a guarded run, what it would have lost.
@@ -292,9 +294,10 @@ func (c *contactRun) conclude() error {
 		if err != nil {
 			return err
 		}
-		if c.history.Doubted.IsZero() && (len(gone) > c.allowed(stored) || len(c.bare) > c.allowed(certified)) {
-			c.report.Outcome, c.report.HeldLost = Guarded, len(gone)+len(c.bare)
-			c.history.Doubted = c.began
+		lost := len(gone) + len(c.bare)
+		if lost > c.history.DoubtedLost && (len(gone) > c.allowed(stored) || len(c.bare) > c.allowed(certified)) {
+			c.report.Outcome, c.report.HeldLost = Guarded, lost
+			c.history.Doubted, c.history.DoubtedLost = c.began, lost
 			return c.history.save(tx)
 		}
 		for _, id := range gone {

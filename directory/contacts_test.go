@@ -164,6 +164,17 @@ func TestContactIsRemovedWithTheListing(t *testing.T) {
 	n.wantContacts(directory.ContactReport{Outcome: directory.Complete, Removed: 16})
 }
 
+// TestGrowingLossIsDoubtedAgain: the second listing is believed in what the first one said, not in more.
+func TestGrowingLossIsDoubtedAgain(t *testing.T) {
+	n, m := newMailbox(t, 20)
+	n.run()
+	m.items = m.items[6:]
+	n.wantContacts(directory.ContactReport{Outcome: directory.Guarded, Contacts: 20, Certified: 18, HeldLost: 6})
+	m.items = nil
+	n.wantContacts(directory.ContactReport{Outcome: directory.Guarded, Contacts: 20, Certified: 18, HeldLost: 20})
+	n.wantContacts(directory.ContactReport{Outcome: directory.Complete, Removed: 20})
+}
+
 // TestAnotherMailbox replaces all contacts by others: the old ones go with the second listing.
 func TestAnotherMailbox(t *testing.T) {
 	n, m := newMailbox(t, 10)

@@ -271,6 +271,8 @@ func (a *answer) resolveNames(x *exchange) (ResolveNamesResponse, error) {
 		return ResolveNamesResponse{}, x.malformed(fmt.Errorf("the answer is of class Error with the response code %s", a.code))
 	case a.set == nil:
 		return ResolveNamesResponse{}, x.malformed(errors.New("the answer reports success without a ResolutionSet"))
+	case a.code == CodeMultipleResults && a.set.size() == 0 && !a.set.truncated():
+		return ResolveNamesResponse{}, x.malformed(errors.New("the answer says that there are several people, and lists nobody"))
 	}
 	return ResolveNamesResponse{ResponseCode: a.code, Resolutions: a.set.resolutions, Truncated: a.set.truncated()}, nil
 }

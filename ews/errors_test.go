@@ -55,6 +55,8 @@ func TestOutcomes(t *testing.T) {
 		"empty, and there are more":  {body: message("Success", "NoError", `<m:ResolutionSet IncludesLastItemInRange="false"/>`), want: sampleOutcome{truncated: true}},
 		"none and one":               {body: message("Error", CodeNoResults, one), want: sampleOutcome{reason: "lists people", passes: true}},
 		"several without a set":      {body: message("Warning", CodeMultipleResults, ""), want: sampleOutcome{reason: "without a ResolutionSet", passes: true}},
+		"several and none":           {body: message("Warning", CodeMultipleResults, `<m:ResolutionSet IncludesLastItemInRange="true"/>`), want: sampleOutcome{reason: "lists nobody", passes: true}},
+		"something that is nobody":   {body: message("Success", "NoError", `<m:ResolutionSet IncludesLastItemInRange="true"><t:Result/></m:ResolutionSet>`), want: sampleOutcome{reason: `element "Result"`, passes: true}},
 		"success of class Error":     {body: message("Error", "NoError", one), want: sampleOutcome{reason: "class Error", passes: true}},
 		"two sets":                   {body: message("Success", "NoError", one+one), want: sampleOutcome{reason: "more than one ResolutionSet", passes: true}},
 		"two codes":                  {body: message("Success", "NoError", one+"<m:ResponseCode>NoError</m:ResponseCode>"), want: sampleOutcome{reason: "more than one response code", passes: true}},

@@ -66,7 +66,7 @@ func (a *answer) readExpansion(r *reader, start xml.StartElement) error {
 	a.expansion = ex
 	return r.children(func(e xml.StartElement) error {
 		if e.Name != (xml.Name{Space: nsTypes, Local: "Mailbox"}) {
-			return r.skip()
+			return unexpected(e) // passed over, it would be a member who is not asked for a certificate
 		}
 		if len(ex.members) == maxMembers {
 			return refusedf("the list has more than %d members", maxMembers)

@@ -88,7 +88,7 @@ func (a *answer) readSet(r *reader, start xml.StartElement) error {
 	a.set = set
 	return r.children(func(e xml.StartElement) error {
 		if e.Name != (xml.Name{Space: nsTypes, Local: "Resolution"}) {
-			return r.skip()
+			return unexpected(e) // passed over, it would be somebody who is not there
 		}
 		if len(set.resolutions) == maxResolutions {
 			return refusedf("the answer has more than %d entries", maxResolutions)

@@ -185,7 +185,7 @@ func syncKeys() []definition {
 			doc:    "Addresses that are always kept fresh, also aliases that the address book does not list.",
 			target: func(c *Config) any { return &c.Sync.Addresses }, check: checkAddresses},
 		{key: "sync.max_removals", kind: "percentage", standard: `"20%"`,
-			doc:    "A run that would remove more than this share of the entries, or of the usable certificates, removes nothing and is reported.",
+			doc:    "A run that would remove more than this share of the entries, or of the usable certificates, removes nothing and is reported. One entry may always go.",
 			target: func(c *Config) any { return (*percentage)(&c.Sync.MaxRemovals) }},
 		{key: "sync.requests_per_second", kind: "number", standard: `5`,
 			doc:    "The most requests per second to Exchange, between 0.1 and 1000.",
