@@ -125,9 +125,21 @@ func (s standing) holds(at, now time.Time) bool { return s.chain.holds(at) && s.
 // errNoAnchors: no chain is looked for.
 var errNoAnchors = errors.New("no trusted anchors are configured")
 
-// standing verifies a chain, and asks about the revocation of every certificate in it but the anchor. Of several chains
-// the one of which the best is known counts (RFC 5280 section 6.1: each path stands for itself).
+// standing verifies a chain to the anchors of the policy or, where there is none, to those of the policy beside it. The error
+// is about the former.
 func (p *Policy) standing(cert *x509.Certificate, q Question) (standing, error) {
+	s, err := p.ownStanding(cert, q)
+	if err != nil && q.Beside != nil {
+		if beside, besideErr := q.Beside.ownStanding(cert, q); besideErr == nil {
+			return beside, nil
+		}
+	}
+	return s, err
+}
+
+// ownStanding verifies a chain, and asks about the revocation of every certificate in it but the anchor. Of several chains
+// the one of which the best is known counts (RFC 5280 section 6.1: each path stands for itself).
+func (p *Policy) ownStanding(cert *x509.Certificate, q Question) (standing, error) {
 	if p.Anchors == nil || p.AnchorCount == 0 {
 		return standing{}, errNoAnchors
 	}

@@ -71,6 +71,9 @@ type Question struct {
 	// Vouched reports that somebody decided to trust this very certificate for these addresses: no chain is asked for.
 	// Everything else is still checked.
 	Vouched bool
+	// Beside has further anchors, asked only where the policy finds no chain; its other settings should be the same. A
+	// chain that it finds counts like one of the policy, with everything that was revoked in it. Nil: none.
+	Beside *Policy
 }
 
 // Finding is one reason why a certificate may not be used.

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -141,6 +142,9 @@ func (u *Upstream) Certificate(ctx context.Context, sum [32]byte) ([]byte, []dir
 	}
 	if err != nil {
 		return nil, nil, service.NewProblem(service.CodeNotAvailable, fmt.Sprintf("ask the system's galsyncd: %v", err), "systemctl status galsyncd")
+	}
+	if sha256.Sum256(c.Raw) != sum { // somebody may be about to trust it by its fingerprint
+		return nil, nil, service.NewProblem(service.CodeNotAvailable, "ask the system's galsyncd: it answered with another certificate than the one asked for", "")
 	}
 	return c.Raw, addresses(c.Entries), nil
 }

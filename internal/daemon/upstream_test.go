@@ -2,7 +2,10 @@ package daemon
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/json"
 	"net"
+	"net/http"
 	"path/filepath"
 	"testing"
 
@@ -69,5 +72,28 @@ func TestUpstreamOffers(t *testing.T) {
 		if o := u.offered(contact); o.Vouched || o.Preferred {
 			t.Errorf("a contact: %+v", o)
 		}
+	}
+}
+
+// TestUpstreamOtherCertificate: whoever trusts a certificate by its fingerprint trusts that one, whatever the system's daemon
+// answers.
+func TestUpstreamOtherCertificate(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "s")
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(client.CertificateDetails{Raw: []byte("a certificate")})
+	})}
+	defer server.Close()
+	go func() { _ = server.Serve(l) }()
+	u := &Upstream{Client: &client.Client{Socket: socket}}
+	if der, _, err := u.Certificate(t.Context(), sha256.Sum256([]byte("a certificate"))); err != nil || string(der) != "a certificate" {
+		t.Errorf("%q, %v", der, err)
+	}
+	if der, _, err := u.Certificate(t.Context(), sha256.Sum256([]byte("another"))); err == nil {
+		t.Errorf("another certificate was taken: %q", der)
 	}
 }

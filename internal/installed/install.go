@@ -201,25 +201,15 @@ func targets(m *material, c *x509.Certificate, o Options) []mailaddr.Address {
 
 // judge returns what is held against a certificate for the best of its uses, under the anchors and the trusted issuers.
 func (i *Installer) judge(m *material, item *Item) ([]trust.Finding, error) {
-	q := trust.Question{Addresses: item.For, Intermediates: m.all, Now: i.Shelf.now()}
-	ask := func(p *trust.Policy) []trust.Finding {
-		if slices.Contains(item.Uses, Signing) && !slices.Contains(item.Uses, Encryption) {
-			return p.ForSigning(item.X509, q)
-		}
-		return p.ForEncryption(item.X509, q)
+	issuers, err := i.Shelf.issuerPolicy()
+	if err != nil {
+		return nil, err
 	}
-	findings := ask(i.policy())
-	if chained(findings) {
-		return findings, nil
+	q := trust.Question{Addresses: item.For, Intermediates: m.all, Now: i.Shelf.now(), Beside: issuers}
+	if slices.Contains(item.Uses, Signing) && !slices.Contains(item.Uses, Encryption) {
+		return i.policy().ForSigning(item.X509, q), nil
 	}
-	p, err := i.Shelf.issuerPolicy()
-	if err != nil || p == nil {
-		return findings, err
-	}
-	if under := ask(p); !untrusted(under) {
-		return under, nil
-	}
-	return findings, nil
+	return i.policy().ForEncryption(item.X509, q), nil
 }
 
 func (i *Installer) policy() *trust.Policy {

@@ -422,3 +422,80 @@ func TestSibling(t *testing.T) {
 		}
 	}
 }
+
+// revoked knows that some certificates were revoked, by their serial numbers, and that all others were not.
+type revoked map[string]bool
+
+func (r revoked) Generation() uint64 { return uint64(len(r)) }
+
+func (r revoked) Revocation(cert, _ *x509.Certificate, now time.Time) trust.Revocation {
+	if r[cert.SerialNumber.String()] {
+		return trust.Revocation{Status: trust.StatusRevoked, Since: now.Add(-time.Hour), From: now.Add(-time.Hour)}
+	}
+	return trust.Revocation{Status: trust.StatusGood, From: now.Add(-time.Hour), Until: now.Add(time.Hour)}
+}
+
+// TestRevokedUnderTrustedIssuer: what an issuer that the person trusts has revoked is neither encrypted to nor believed,
+// also when the person had trusted the certificate itself before.
+func TestRevokedUnderTrustedIssuer(t *testing.T) {
+	for _, tc := range []struct {
+		name     string
+		anchor   bool // the authority is one of the anchors, too
+		decision bool // the person trusted the certificate before the issuer
+	}{
+		{"by the issuer", false, false},
+		{"by the issuer, of a trusted certificate", false, true},
+		{"by the issuer, which is an anchor too, of a trusted certificate", true, true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			f := newFixture(t)
+			list := revoked{}
+			f.shelf.Policy.Revocations = list
+			leaf := f.leaf(testca.Options{})
+			mail := f.signed(string(carol), leaf)
+			issuer := testca.CertificatePEM(f.outside.Certificate)
+			files := [][]byte{issuer, mail}
+			if tc.decision {
+				files = [][]byte{mail, issuer}
+			}
+			for _, file := range files {
+				if _, err := f.installer.Install(t.Context(), file, Options{Issuer: bytes.Equal(file, issuer)}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if tc.anchor {
+				f.shelf.Policy.Anchors.AddCert(f.outside.Certificate)
+			}
+			look := func() trust.State {
+				return must(f.installer.Book.Lookup(t.Context(), []string{string(carol)})).Recipients[0].State
+			}
+			if state, v := look(), must(f.verify(t.Context(), bytes.NewReader(mail))); state != trust.Encryptable || v.Verdict != smime.Valid {
+				t.Errorf("before: %s, %s", state, v.Verdict)
+			}
+			list[leaf.Certificate.SerialNumber.String()] = true
+			if state, v := look(), must(f.verify(t.Context(), bytes.NewReader(mail))); state != trust.Revoked || v.Verdict != smime.Untrusted {
+				t.Errorf("revoked: %s, %s", state, v.Verdict)
+			}
+		})
+	}
+}
+
+// TestRevokedAuthority: an authority that one above it has revoked is not saved by a person's trust in it.
+func TestRevokedAuthority(t *testing.T) {
+	f := newFixture(t)
+	sub := must(f.home.Intermediate("Sub CA"))
+	f.outside = sub // the fixture's mails come from there
+	list := revoked{}
+	f.shelf.Policy.Revocations = list
+	mail := f.signed(string(carol), f.leaf(testca.Options{}))
+	if _, err := f.installer.Install(t.Context(), testca.CertificatePEM(sub.Certificate), Options{Issuer: true}); err != nil {
+		t.Fatal(err)
+	}
+	if v := must(f.verify(t.Context(), bytes.NewReader(mail))); v.Verdict != smime.Valid {
+		t.Errorf("before: %s", v.Verdict)
+	}
+	list[sub.Certificate.SerialNumber.String()] = true
+	if v := must(f.verify(t.Context(), bytes.NewReader(mail))); v.Verdict != smime.Untrusted {
+		t.Errorf("revoked: %s", v.Verdict)
+	}
+}

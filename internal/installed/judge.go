@@ -28,33 +28,20 @@ type Judge struct {
 // ForSigning returns what is held against a signer's certificate, as trust.Policy does. A certificate that is installed
 // and trusted for the address needs no chain, nor does one whose chain leads to an issuer that the person trusts.
 func (j *Judge) ForSigning(cert *x509.Certificate, q trust.Question) []trust.Finding {
-	_, findings := j.decide(cert, j.informed(cert, q))
-	return findings
+	return j.policy().ForSigning(cert, j.informed(cert, q))
 }
 
 // Revocation returns what is known about the revocation of cert, as trust.Policy does.
 func (j *Judge) Revocation(cert *x509.Certificate, q trust.Question) trust.Revocation {
-	q = j.informed(cert, q)
-	p, _ := j.decide(cert, q)
-	return p.Revocation(cert, q)
+	return j.policy().Revocation(cert, j.informed(cert, q))
 }
 
-// decide judges by the policy, and where that finds no chain under the issuers that the person trusts.
-func (j *Judge) decide(cert *x509.Certificate, q trust.Question) (*trust.Policy, []trust.Finding) {
-	findings := j.policy().ForSigning(cert, q)
-	if chained(findings) || j.Shelf == nil {
-		return j.policy(), findings
-	}
-	if p, err := j.Shelf.issuerPolicy(); err == nil && p != nil {
-		if under := p.ForSigning(cert, q); !untrusted(under) {
-			return p, under
-		}
-	}
-	return j.policy(), findings
-}
-
-// informed adds what is known about the addresses of a question.
+// informed adds what is known about the addresses of a question, and the issuers that the person trusts. A store in trouble
+// makes nobody trusted.
 func (j *Judge) informed(cert *x509.Certificate, q trust.Question) trust.Question {
+	if j.Shelf != nil {
+		q.Beside, _ = j.Shelf.issuerPolicy()
+	}
 	var more []*x509.Certificate
 	for _, a := range q.Addresses {
 		found := j.found(a)

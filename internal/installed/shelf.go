@@ -55,16 +55,14 @@ func (s *Shelf) Offers(_ context.Context, address mailaddr.Address) ([]recipient
 	if err != nil {
 		return nil, err
 	}
+	beside, err := s.issuerPolicy()
+	if err != nil {
+		return nil, err
+	}
 	var offers []recipients.Offer
 	for _, in := range list {
-		_, trusted := in.For(address)
-		if !trusted {
-			if trusted, err = s.underTrustedIssuer(&in, address); err != nil {
-				return nil, err
-			}
-		}
 		o := recipients.Offer{Source: recipients.Installed, Raw: in.Certificate.Raw, Name: in.Certificate.Subject.CommonName,
-			Preferred: chosen && choice == in.Fingerprint, Vouched: trusted}
+			Preferred: chosen && choice == in.Fingerprint, Vouched: s.vouched(&in, address, beside), Beside: beside}
 		for _, c := range in.Chain {
 			o.Intermediates = append(o.Intermediates, c.Raw)
 		}
@@ -73,13 +71,18 @@ func (s *Shelf) Offers(_ context.Context, address mailaddr.Address) ([]recipient
 	return offers, nil
 }
 
-// underTrustedIssuer reports whether a chain leads to an issuer that the person trusts.
-func (s *Shelf) underTrustedIssuer(in *keyring.Installed, address mailaddr.Address) (bool, error) {
-	p, err := s.issuerPolicy()
-	if err != nil || p == nil {
-		return false, err
+// vouched reports whether the person's word stands for a certificate. Where its chain leads to an issuer that the person
+// trusts, the chain decides: what that issuer revoked is not to be used, whatever was decided about it before.
+func (s *Shelf) vouched(in *keyring.Installed, address mailaddr.Address, issuers *trust.Policy) bool {
+	_, trusted := in.For(address)
+	if issuers == nil {
+		return trusted
 	}
-	return chained(p.ForEncryption(in.Certificate, trust.Question{Addresses: []mailaddr.Address{address}, Intermediates: in.Chain, Now: s.now()})), nil
+	findings := issuers.ForEncryption(in.Certificate, trust.Question{Addresses: []mailaddr.Address{address}, Intermediates: in.Chain, Now: s.now()})
+	if untrusted(findings) {
+		return trusted
+	}
+	return chained(findings)
 }
 
 // chained reports that nothing is held against the chain of a certificate.

@@ -55,6 +55,8 @@ type Offer struct {
 	// Vouched reports that the person decided to trust this certificate for this address: that stands in for the chain,
 	// and for nothing else.
 	Vouched bool `json:"vouched,omitempty"`
+	// Beside has the issuers that the person trusts (trust.Question.Beside); nil: none.
+	Beside *trust.Policy `json:"-"`
 }
 
 // offered judges an offer. Its certificate must name the address itself, and the address book's word says nothing about
@@ -76,6 +78,7 @@ func (q *question) offered(address mailaddr.Address, o Offer) Candidate {
 		Intermediates: q.book.parsed.readAll(o.Intermediates),
 		Now:           q.now,
 		Vouched:       o.Vouched,
+		Beside:        o.Beside,
 	}
 	findings := q.book.policy().ForEncryption(cert.X509, ask)
 	c.Revocation = q.revocation(cert.X509, ask)
