@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
+	"slices"
 	"strings"
 
 	"github.com/galsyncd/galsyncd/cms"
@@ -40,6 +42,8 @@ type encryptedCopy struct {
 	cms  io.WriteCloser
 	text *base64Writer
 	gate *gate
+	// whole reports that it needs the whole content at once, later that it gets it when the others are complete.
+	whole, later bool
 }
 
 func newCopy(m Choice, opts *EncryptOptions) (*encryptedCopy, error) {
@@ -60,23 +64,42 @@ func (c *encryptedCopy) close() error {
 }
 
 // copies take the same content, each encrypted with a key of its own.
-type copies []*encryptedCopy
+type copies struct {
+	ctx  context.Context
+	list []*encryptedCopy
+	// content is kept for the copies that get it later; nil when there are none.
+	content *memory
+}
+
+// add adds a copy. An AEAD cipher needs all of the content before it can begin: when several copies have one, all but the
+// first get the content one after the other at the end, so that there are never more than two of it in memory.
+func (c *copies) add(one *encryptedCopy, cipher cms.Cipher) {
+	if one.later = cipher.AEAD() && c.aead(); one.later && c.content == nil {
+		c.content = &memory{limit: math.MaxInt64}
+	}
+	one.whole = cipher.AEAD()
+	c.list = append(c.list, one)
+}
+
+func (c *copies) aead() bool {
+	return slices.ContainsFunc(c.list, func(one *encryptedCopy) bool { return one.whole })
+}
 
 // makeCopies prepares all copies, asks for all outputs, and then writes the outer headers.
-func makeCopies(out Outputs, messages []Choice, h header, opts *EncryptOptions) (copies, error) {
-	var all copies
+func makeCopies(ctx context.Context, out Outputs, messages []Choice, h header, opts *EncryptOptions) (*copies, error) {
+	all := &copies{ctx: ctx}
 	for _, m := range messages {
 		c, err := newCopy(m, opts)
 		if err != nil {
 			return nil, fmt.Errorf("encrypt the copy for %s: %w", m.name(), m.named(err))
 		}
-		all = append(all, c)
+		all.add(c, m.Cipher)
 	}
 	outputs, err := out.open(messages)
 	if err != nil {
 		return nil, err
 	}
-	for i, c := range all {
+	for i, c := range all.list {
 		if err := c.gate.open(outputs[i], opts.lines(outerHeader(h, messages[i].Cipher))); err != nil {
 			return nil, fmt.Errorf("write mail: %w", err)
 		}
@@ -122,9 +145,17 @@ func (c *Choice) named(err error) error {
 	return err
 }
 
-// Write hands content to every copy.
-func (c copies) Write(p []byte) (int, error) {
-	for _, one := range c {
+// Write hands content to every copy that does not get it later.
+func (c *copies) Write(p []byte) (int, error) {
+	if c.content != nil {
+		if _, err := c.content.Write(p); err != nil {
+			return 0, fmt.Errorf("write mail: %w", err)
+		}
+	}
+	for _, one := range c.list {
+		if one.later {
+			continue
+		}
 		if _, err := one.cms.Write(p); err != nil {
 			return 0, fmt.Errorf("write mail: %w", err)
 		}
@@ -133,7 +164,7 @@ func (c copies) Write(p []byte) (int, error) {
 }
 
 // fill writes the inner entity: its header, and the body in canonical form.
-func (c copies) fill(ctx context.Context, inner []byte, body io.Reader, encoding string) error {
+func (c *copies) fill(ctx context.Context, inner []byte, body io.Reader, encoding string) error {
 	if _, err := c.Write(inner); err != nil {
 		return err
 	}
@@ -149,7 +180,7 @@ func (c copies) fill(ctx context.Context, inner []byte, body io.Reader, encoding
 }
 
 // fillSigned writes the inner entity signed.
-func (c copies) fillSigned(s *signing, h header, body *bufio.Reader) error {
+func (c *copies) fillSigned(s *signing, h header, body *bufio.Reader) error {
 	out := bufio.NewWriterSize(c, blockSize)
 	if err := errors.Join(s.entity(out, h, body), out.Flush()); err != nil {
 		return fmt.Errorf("sign mail: %w", err)
@@ -157,8 +188,14 @@ func (c copies) fillSigned(s *signing, h header, body *bufio.Reader) error {
 	return c.close()
 }
 
-func (c copies) close() error {
-	for _, one := range c {
+func (c *copies) close() error {
+	defer c.content.wipe()
+	for _, one := range c.list {
+		if one.later {
+			if _, err := io.Copy(one.cms, &contextReader{c.ctx, &memoryReader{blocks: c.content.blocks}}); err != nil {
+				return fmt.Errorf("write mail: %w", err)
+			}
+		}
 		if err := one.close(); err != nil {
 			return fmt.Errorf("write mail: %w", err)
 		}

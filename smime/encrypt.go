@@ -137,7 +137,7 @@ func Encrypt(ctx context.Context, r io.Reader, out Outputs, opts *EncryptOptions
 		}
 		outer = h.obscured()
 	}
-	copies, err := makeCopies(out, messages, outer, opts)
+	copies, err := makeCopies(ctx, out, messages, outer, opts)
 	if err != nil {
 		return nil, err
 	}

@@ -41,6 +41,17 @@ func (m *memory) Write(p []byte) (int, error) {
 
 func (m *memory) open() (io.Reader, error) { return &memoryReader{blocks: m.blocks}, nil }
 
+// wipe forgets what was stored; m may be nil.
+func (m *memory) wipe() {
+	if m == nil {
+		return
+	}
+	for _, b := range m.blocks {
+		clear(b)
+	}
+	m.blocks = nil
+}
+
 type memoryReader struct {
 	blocks [][]byte
 	offset int // in the first block
