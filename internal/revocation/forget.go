@@ -57,7 +57,7 @@ func (s *Service) forgetTargets(old time.Time) {
 			s.counts[kindOf(t)]--
 		}
 	}
-	s.dropped = 0
+	s.dropped = nil
 }
 
 // forgetAll drops everything: what cannot be read is fetched again.

@@ -27,6 +27,7 @@ const DefaultMaxSize = 32 << 20
 const (
 	maxLists     = 512  // CRLs
 	maxQuestions = 5000 // certificates asked about over OCSP
+	maxDropped   = 10_000
 	keepUnasked  = 30 * 24 * time.Hour
 )
 
@@ -53,8 +54,8 @@ type Service struct {
 	mu          sync.Mutex
 	targets     map[key]*target
 	authorities map[key]*x509.Certificate
-	counts      [2]int // targets by kind
-	dropped     int    // targets that found no room
+	counts      [2]int       // targets by kind
+	dropped     map[key]bool // targets that found no room since the last run, up to maxDropped
 	restored    bool
 }
 

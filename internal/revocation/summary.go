@@ -19,7 +19,7 @@ type Summary struct {
 	// Failing counts what could not be fetched when it was last tried; Troubles are the first of these.
 	Failing  int
 	Troubles []Trouble
-	// Dropped counts certificates that there was no room to ask about.
+	// Dropped counts the CRLs and OCSP answers that there was no room for.
 	Dropped int
 }
 
@@ -91,7 +91,7 @@ func (s *Service) addWanted(sum *Summary, stored map[key]bool) {
 			sum.Lists++
 		}
 	}
-	sum.Dropped = s.dropped
+	sum.Dropped = len(s.dropped)
 }
 
 // count takes up data, and reports whether it holds.

@@ -52,7 +52,12 @@ func (s *Service) note(t target) bool {
 	}
 	kind := kindOf(&t)
 	if s.counts[kind] >= limits[kind] {
-		s.dropped++
+		if s.dropped == nil {
+			s.dropped = map[key]bool{}
+		}
+		if len(s.dropped) < maxDropped {
+			s.dropped[t.id] = true
+		}
 		return false
 	}
 	if s.targets == nil {
