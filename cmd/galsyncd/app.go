@@ -94,6 +94,27 @@ func (a *app) socketPath() (string, error) {
 	return path, nil
 }
 
+// keepPreferences refuses to have the system's daemon encrypt for a user who has a keyring and named no daemon: only the own
+// one, which does not answer, knows the preferences and the certificates in it.
+func (a *app) keepPreferences() error {
+	if a.socket != "" || a.config != "" || client.DefaultSocket() != client.SystemSocket {
+		return nil
+	}
+	cfg, err := a.load(config.RoleUser)
+	if err != nil {
+		return err
+	}
+	if _, err := os.Stat(keyringPath(cfg)); err != nil {
+		return nil // there is nothing to keep
+	}
+	system, err := a.socketPath()
+	if err != nil {
+		return err
+	}
+	return &exitError{status: exitNoService, err: errors.New("encrypt the mail: your own galsyncd, which knows your preferences and certificates, does not answer"),
+		hint: "systemctl --user start galsyncd; to do without them: --socket " + system}
+}
+
 // role is the role of the configuration: the user's with --user, and for an ordinary user who names no file.
 func (a *app) role(user bool) config.Role {
 	if user || os.Geteuid() != 0 && a.config == "" {

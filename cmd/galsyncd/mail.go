@@ -60,6 +60,9 @@ type encryptJob struct {
 }
 
 func (a *app) runEncrypt(ctx context.Context, args []string, job encryptJob) error {
+	if err := a.keepPreferences(); err != nil {
+		return err
+	}
 	return a.transform(args, func(m *mailWork) error { return a.encryptMail(ctx, m, job) })
 }
 

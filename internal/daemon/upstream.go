@@ -123,6 +123,9 @@ func (u *Upstream) remember(completed, walked time.Time) recipients.Freshness {
 // certificates as there are.
 func (u *Upstream) Search(ctx context.Context, text string, limit int) ([]directory.Entry, error) {
 	found, err := u.Client.Entries(ctx, text, min(limit, 50))
+	if u.nobodyThere(err) {
+		return u.Own.Search(ctx, text, limit)
+	}
 	if err != nil {
 		return fallback(u, ctx, err, func() ([]directory.Entry, error) { return u.Own.Search(ctx, text, limit) })
 	}
@@ -137,6 +140,9 @@ func (u *Upstream) Search(ctx context.Context, text string, limit int) ([]direct
 // Certificate implements service.Directory.
 func (u *Upstream) Certificate(ctx context.Context, sum [32]byte) ([]byte, []directory.Address, error) {
 	c, err := u.Client.Certificate(ctx, hex.EncodeToString(sum[:]))
+	if u.nobodyThere(err) {
+		return u.Own.Certificate(ctx, sum)
+	}
 	if refusal, ok := errors.AsType[*client.Error](err); ok && refusal.Code == client.CodeNotFound {
 		return nil, nil, service.ErrNotFound
 	}

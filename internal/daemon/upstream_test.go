@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"net"
 	"net/http"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 	"github.com/galsyncd/galsyncd/client"
 	"github.com/galsyncd/galsyncd/internal/mailaddr"
 	"github.com/galsyncd/galsyncd/internal/recipients"
+	"github.com/galsyncd/galsyncd/internal/service"
 )
 
 // ownOffer is a source with one certificate for everybody.
@@ -54,6 +56,12 @@ func TestUpstreamNobodyThere(t *testing.T) {
 			}
 			if _, err := u.Freshness(t.Context()); (err == nil) != tc.ok {
 				t.Errorf("freshness: %v", err)
+			}
+			if _, err := u.Search(t.Context(), "carol", 5); (err == nil) != tc.ok {
+				t.Errorf("completion: %v", err)
+			}
+			if _, _, err := u.Certificate(t.Context(), [32]byte{}); errors.Is(err, service.ErrNotFound) != tc.ok {
+				t.Errorf("certificate: %v", err)
 			}
 		})
 	}

@@ -65,6 +65,8 @@ func (q *question) membership(s directory.Sighting) string {
 		return "a distribution group of which the server lists only a part of the members"
 	case len(m.Members) == 0:
 		return "a distribution group without members"
+	case q.now.Sub(m.Fetched) < -24*time.Hour:
+		return "a distribution group whose members were asked for at a time that has not come yet: a clock was wrong"
 	case q.book.RefuseAfter > 0 && q.now.Sub(m.Fetched) > q.book.RefuseAfter:
 		return fmt.Sprintf("a distribution group whose members were last asked for %s ago", age(q.now.Sub(m.Fetched)))
 	}

@@ -50,6 +50,7 @@ func TestGroups(t *testing.T) {
 	group("stranger", nil, "ann", "nobody")
 	group("noaddress", func(m *directory.Members) { m.Members = append(m.Members, directory.Member{Name: "Public Folder"}) }, "ann")
 	group("old", func(m *directory.Members) { m.Fetched = now.Add(-100 * day) }, "ann")
+	group("tomorrow", func(m *directory.Members) { m.Fetched = now.Add(2 * day) }, "ann")
 	group("aging", func(m *directory.Members) { m.Fetched = now.Add(-10 * day) }, "ann")
 	group("ring1", nil, "ring2", "ann")
 	group("ring2", nil, "ring1", "ben")
@@ -72,6 +73,7 @@ func TestGroups(t *testing.T) {
 		{"twice", trust.Encryptable, 3, ""},
 		{"withnora", trust.NoCertificate, 0, "nora@corp.example is no-certificate"},
 		{"over", trust.NoCertificate, 0, "withnora@corp.example is no-certificate"},
+		{"tomorrow", trust.GroupIncomplete, 0, "a time that has not come yet"},
 		{"empty", trust.GroupIncomplete, 0, "without members"},
 		{"cut", trust.GroupIncomplete, 0, "only a part"},
 		{"hidden", trust.GroupIncomplete, 0, "does not show"},

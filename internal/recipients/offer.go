@@ -95,6 +95,9 @@ func (q *question) offered(address mailaddr.Address, o Offer) Candidate {
 // tooOld is the finding against an offer that its source did not confirm for too long; nil while it is fresh.
 func (q *question) tooOld(o Offer) *trust.Finding {
 	old := q.now.Sub(o.Seen)
+	if old < -24*time.Hour {
+		return &trust.Finding{State: trust.Stale, Reason: fmt.Sprintf("confirmed in %s at a time that has not come yet: a clock was wrong", o.Source), Hint: "set the clock and run a sync"}
+	}
 	if o.Seen.IsZero() || q.book.RefuseAfter <= 0 || old <= q.book.RefuseAfter {
 		return nil
 	}

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/galsyncd/galsyncd/internal/installed"
 )
 
 func TestBudget(t *testing.T) {
@@ -35,13 +37,14 @@ func TestBudget(t *testing.T) {
 }
 
 func TestDecryptionFailuresAreBounded(t *testing.T) {
-	h := serve(t, &Server{Role: RoleUser, Decrypter: failingDecrypter{}})
+	h := serve(t, &Server{Role: RoleUser, Decrypter: failingDecrypter{}, Certificates: failingCertificates{}})
 	for i := range maxFailuresPerMinute + 2 {
+		path := []string{"/v1/decrypt", "/v1/certificates?dry-run=1"}[i%2] // both decrypt
 		want := CodeDecryptFailed
 		if i >= maxFailuresPerMinute {
 			want = CodeBusy
 		}
-		if p := h.do(t, "POST", "/v1/decrypt", strings.NewReader("a: b\r\n\r\n")).problem(t); p.Code != want {
+		if p := h.do(t, "POST", path, strings.NewReader("a: b\r\n\r\n")).problem(t); p.Code != want {
 			t.Fatalf("failure %d: %s, want %s", i, p.Code, want)
 		}
 	}
@@ -54,4 +57,11 @@ func (failingDecrypter) Decrypt(_ context.Context, message io.Reader, _ DecryptO
 		return err
 	}
 	return NewProblem(CodeDecryptFailed, "", "")
+}
+
+// failingCertificates are given mails that cannot be decrypted.
+type failingCertificates struct{ Certificates }
+
+func (failingCertificates) Install(context.Context, []byte, installed.Options, bool) (*installed.Report, error) {
+	return nil, NewProblem(CodeDecryptFailed, "", "")
 }

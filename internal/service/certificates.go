@@ -73,7 +73,11 @@ func (s *Server) postCertificate(w http.ResponseWriter, r *http.Request) error {
 	}
 	ctx, cancel := detached(r.Context())
 	defer cancel()
-	report, err := s.Certificates.Install(ctx, data, o, dry)
+	var report *installed.Report
+	err = s.boundFailures(r, func() (err error) {
+		report, err = s.Certificates.Install(ctx, data, o, dry)
+		return err
+	})
 	if err != nil {
 		return err
 	}

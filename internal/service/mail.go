@@ -314,12 +314,17 @@ func (e *encryptedCopy) Close() error {
 const maxFailuresPerMinute = 100
 
 func (s *Server) postDecrypt(w http.ResponseWriter, r *http.Request) error {
+	return s.boundFailures(r, func() error { return s.decrypt(w, r) })
+}
+
+// boundFailures does work that decrypts a mail, unless too many of the caller's could not be decrypted lately.
+func (s *Server) boundFailures(r *http.Request, work func() error) error {
 	peer, _ := r.Context().Value(peerKey{}).(Peer)
 	failures := &s.start().failures
 	if !failures.left(peer.UID) {
 		return NewProblem(CodeBusy, "too many mails in a row could not be decrypted", "wait a minute")
 	}
-	err := s.decrypt(w, r)
+	err := work()
 	if p, ok := errors.AsType[*Problem](err); ok && p.Code == CodeDecryptFailed {
 		failures.spend(peer.UID, 1)
 	}
