@@ -94,6 +94,8 @@ type LookupOptions struct {
 	Explain bool
 	// Online has Exchange asked about addresses of which nothing is known, within a short time.
 	Online bool
+	// From is the address of the sender, whose preference is then in Result.EncryptByDefault; only a user's own daemon has it.
+	From string
 }
 
 // Recipients asks whether a mail to these addresses, at most 1000, can be encrypted, and with which certificates.
@@ -104,6 +106,9 @@ func (c *Client) Recipients(ctx context.Context, addresses []string, options Loo
 	}
 	if options.Online {
 		query.Set("online", "1")
+	}
+	if options.From != "" {
+		query.Set("from", options.From)
 	}
 	return get[Result](ctx, c, "/v1/recipients", query)
 }

@@ -230,6 +230,9 @@ type Result struct {
 	// Blocking are the addresses that stand in the way.
 	Blocking   []string `json:"blocking"`
 	Recipients []Answer `json:"recipients"`
+	// EncryptByDefault is the preference of the sender in LookupOptions.From: how the lock of the mail stands at first. Nil
+	// without one.
+	EncryptByDefault *bool `json:"encryptByDefault,omitempty"`
 }
 
 // Answer is the answer for one address.

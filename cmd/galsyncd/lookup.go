@@ -41,12 +41,16 @@ func (a *app) lookup() *cobra.Command {
 	}
 	cmd.Flags().BoolVar(&opts.Online, "online", false, "ask Exchange about addresses that nothing is known about")
 	cmd.Flags().BoolVar(&opts.Explain, "explain", false, "list every certificate that was considered, and why it was or was not chosen")
+	cmd.Flags().StringVar(&opts.From, "from", "", "say too whether mail from this `ADDRESS` is encrypted by default: see galsyncd preferences")
 	return cmd
 }
 
 func printResult(w io.Writer, r *client.Result) {
 	for _, answer := range r.Recipients {
 		printAnswer(w, answer)
+	}
+	if r.EncryptByDefault != nil {
+		fmt.Fprintf(w, "encrypt by default: %s\n", map[bool]string{true: "yes", false: "no"}[*r.EncryptByDefault])
 	}
 	if len(r.Blocking) == 0 {
 		fmt.Fprintln(w, "encrypted: mail to all of these can be encrypted")

@@ -1,10 +1,13 @@
 package service
 
 import (
+	"cmp"
+	"context"
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,7 +19,7 @@ import (
 )
 
 func (s *Server) getRecipients(w http.ResponseWriter, r *http.Request) error {
-	values, err := query(r, "address", "explain", "online")
+	values, err := query(r, "address", "explain", "online", "from")
 	if err != nil {
 		return err
 	}
@@ -35,6 +38,10 @@ func (s *Server) getRecipients(w http.ResponseWriter, r *http.Request) error {
 	if s.Recipients == nil {
 		return missing("a directory")
 	}
+	byDefault, err := s.encryptByDefault(r.Context(), values)
+	if err != nil {
+		return err
+	}
 	unanswered, err := s.askOnline(r, online, list)
 	if err != nil {
 		return err
@@ -52,7 +59,32 @@ func (s *Server) getRecipients(w http.ResponseWriter, r *http.Request) error {
 			a.Hints = slices.DeleteFunc(slices.Clone(a.Hints), func(h string) bool { return h == recipients.HintOnline })
 		}
 	}
-	return writeJSON(w, http.StatusOK, presentableResult(verdict, explain))
+	return writeJSON(w, http.StatusOK, lookupAnswer{presentableResult(verdict, explain), byDefault})
+}
+
+// lookupAnswer is the answer to a look-up.
+type lookupAnswer struct {
+	recipients.Result
+	// EncryptByDefault is how the lock of a mail stands at first; nil when nobody said from whom it is.
+	EncryptByDefault *bool `json:"encryptByDefault,omitempty"`
+}
+
+// encryptByDefault is the preference of the address in the parameter from; no is what nobody chose.
+func (s *Server) encryptByDefault(ctx context.Context, values url.Values) (*bool, error) {
+	if !values.Has("from") {
+		return nil, nil
+	}
+	address, err := oneAddress(values, "from")
+	switch {
+	case err != nil:
+		return nil, err
+	case s.role() != RoleUser:
+		return nil, noKeysHere()
+	case s.Keyring == nil:
+		return nil, missing("a keyring")
+	}
+	_, effective, err := s.preferencesFor(ctx, address)
+	return cmp.Or(effective.Encrypt, new(bool)), err
 }
 
 // presentableResult drops explanations that nobody asked for, without touching the original.

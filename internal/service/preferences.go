@@ -2,6 +2,7 @@ package service
 
 import (
 	"cmp"
+	"context"
 	"net/http"
 	"net/url"
 
@@ -38,7 +39,7 @@ func (s *Server) getPreferences(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	address, err := fromAddress(values)
+	address, err := oneAddress(values, "address")
 	if err != nil {
 		return err
 	}
@@ -53,7 +54,7 @@ func (s *Server) putPreferences(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	address, err := fromAddress(values)
+	address, err := oneAddress(values, "address")
 	if err != nil {
 		return err
 	}
@@ -70,9 +71,9 @@ func (s *Server) putPreferences(w http.ResponseWriter, r *http.Request) error {
 	return s.writePreferences(w, r, address)
 }
 
-// fromAddress reads the address that preferences are for; "" is the default.
-func fromAddress(values url.Values) (string, error) {
-	text, err := one(values, "address")
+// oneAddress reads a parameter that is the address that preferences are for; "" is the default.
+func oneAddress(values url.Values, name string) (string, error) {
+	text, err := one(values, name)
 	if err != nil || text == "" {
 		return "", err
 	}
@@ -84,9 +85,17 @@ func fromAddress(values url.Values) (string, error) {
 }
 
 func (s *Server) writePreferences(w http.ResponseWriter, r *http.Request, address string) error {
-	list, err := s.Keyring.Preferences(r.Context())
+	list, effective, err := s.preferencesFor(r.Context(), address)
 	if err != nil {
 		return err
+	}
+	return writeJSON(w, http.StatusOK, PreferenceList{Preferences: notNil(list), Effective: AddressPreferences{Address: address, Preferences: effective}})
+}
+
+// preferencesFor returns every entry, and what counts for an address.
+func (s *Server) preferencesFor(ctx context.Context, address string) (list []AddressPreferences, effective Preferences, err error) {
+	if list, err = s.Keyring.Preferences(ctx); err != nil {
+		return nil, Preferences{}, err
 	}
 	var standard, own Preferences
 	for _, p := range list {
@@ -97,9 +106,7 @@ func (s *Server) writePreferences(w http.ResponseWriter, r *http.Request, addres
 			own = p.Preferences
 		}
 	}
-	return writeJSON(w, http.StatusOK, PreferenceList{
-		Preferences: notNil(list), Effective: AddressPreferences{Address: address, Preferences: own.over(standard)},
-	})
+	return list, own.over(standard), nil
 }
 
 // over fills what p does not say from the default.

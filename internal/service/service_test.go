@@ -588,6 +588,7 @@ func TestExamples(t *testing.T) {
 		{"GET", "/v1/sync", "", "", `"gaps":[{"prefix":"q","reason":"timed out"}]`},
 		{"POST", "/v1/sync?full=1", "/v1/sync", "", `"started":"2026-05-04T03:02:01Z"`},
 		{"GET", "/v1/recipients?address=bob@example.com", "/v1/recipients", "", `"state":"encrypted","blocking":[]`},
+		{"GET", "/v1/recipients?address=bob@example.com&from=alice@example.com", "/v1/recipients", "", `"encryptByDefault":`},
 		{"GET", "/v1/recipients?address=bob@example.com&address=x&explain=1", "/v1/recipients", "", `"blocking":["x"]`},
 		{"GET", "/v1/directory?address=bob@example.com&address=who@example.com", "/v1/directory", "", `"sightings":[]`},
 		{"GET", "/v1/entries?query=bo", "/v1/entries", "", `"more":true`},
