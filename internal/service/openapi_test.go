@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"github.com/galsyncd/galsyncd/internal/installed"
-	"github.com/galsyncd/galsyncd/internal/recipients"
 	"github.com/galsyncd/galsyncd/internal/service/apitest"
 	"github.com/galsyncd/galsyncd/smime"
 )
