@@ -28,7 +28,8 @@ func (a *app) cert() *cobra.Command {
 			"is in it and what is unusual, asks, and stores it; from then on one can encrypt to that person. Nothing is stored by\n" +
 			"itself, and an installed certificate never goes before a usable one of the address book unless that is wished (cert\n" +
 			"trust --prefer). In the user's own daemon they are the user's; in the system's, administrators install for everyone.\n\n" +
-			"CERT is a SHA-256 fingerprint, the beginning of one (8 digits at least), or an address for which one is installed.",
+			"CERT is a SHA-256 fingerprint, the beginning of one (8 digits at least), or an address for which one is installed.\n" +
+			"A certificate of the address book goes by its whole fingerprint, as lookup shows it.",
 		Args: positional(0, 0, "nothing but options"),
 		RunE: func(*cobra.Command, []string) error {
 			return usageError(errors.New("cert needs a command: list, show, install, trust, untrust, remove or export"))

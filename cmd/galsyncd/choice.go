@@ -10,7 +10,7 @@ import (
 // several the last counts.
 func choiceVar(flags *pflag.FlagSet, target **bool, name, usage string) {
 	flags.VarPF(choice{target, true}, name, "", usage+", whatever the preferences say").NoOptDefVal = "true"
-	flags.VarPF(choice{target, false}, "no-"+name, "", "not so, whatever the preferences say").NoOptDefVal = "true"
+	flags.VarPF(choice{target, false}, "no-"+name, "", "do not do what --"+name+" does, whatever the preferences say").NoOptDefVal = "true"
 }
 
 // choice is the value of one such option; yes is what the option without a value stands for.

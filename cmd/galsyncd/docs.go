@@ -15,7 +15,7 @@ import (
 )
 
 // manualDate is the date of the manual pages; set it when their content changes.
-var manualDate = time.Date(2026, time.November, 21, 0, 0, 0, 0, time.UTC)
+var manualDate = time.Date(2026, time.November, 22, 0, 0, 0, 0, time.UTC)
 
 // docs writes the manual pages from the commands and the configuration themselves.
 func (a *app) docs() *cobra.Command {
@@ -63,6 +63,10 @@ func writeCommand(w *bytes.Buffer, cmd *cobra.Command) {
 		return
 	}
 	if cmd.HasSubCommands() {
+		fmt.Fprintf(w, ".It Nm %s Ar COMMAND\n%s.\n", cmd.Name(), mdoc(strings.ToUpper(cmd.Short[:1])+cmd.Short[1:]))
+		if cmd.Long != "" {
+			w.WriteString(paragraphs(cmd.Long))
+		}
 		for _, sub := range cmd.Commands() {
 			writeCommand(w, sub)
 		}
@@ -98,10 +102,14 @@ func writeFlags(w *bytes.Buffer, flags *pflag.FlagSet) {
 	w.WriteString(".El\n")
 }
 
-// paragraphs turns text with empty lines into mdoc paragraphs, each sentence on a line of its own.
+// paragraphs turns text with empty lines into mdoc paragraphs, each sentence on a line of its own. What is indented stays as it is.
 func paragraphs(text string) string {
 	var b strings.Builder
 	for _, p := range strings.Split(strings.TrimSpace(text), "\n\n") {
+		if strings.HasPrefix(p, "  ") {
+			b.WriteString(".Bd -literal\n" + mdoc(p) + "\n.Ed\n")
+			continue
+		}
 		p = strings.ReplaceAll(p, "\n", " ")
 		b.WriteString(".Pp\n" + mdoc(strings.ReplaceAll(p, ". ", ".\n")) + "\n")
 	}
@@ -156,7 +164,10 @@ Keep a copy.
 .It 0
 All went well.
 .It 1
-Not found, or a file is damaged, or a sync was held back by its guard.
+Not found, or no such key; the verdict about a signature is not
+.Dq valid ;
+.Nm Cm check
+found damage; a sync was held back by its guard.
 .It 64
 The command line is wrong.
 .It 65
@@ -164,7 +175,7 @@ The input is not what it should be.
 .It 67
 An address has no usable certificate.
 .It 69
-The daemon or Exchange cannot be reached.
+The daemon or Exchange cannot be reached, or the keyring is damaged.
 .It 70
 An error of the program itself.
 .It 75

@@ -22,7 +22,7 @@ func (a *app) identity() *cobra.Command {
 		Short: "own keys: request, import, list, use, export, remove",
 		Long: "An identity is a private key with its certificate, kept in the keyring of the user's own daemon\n" +
 			"(systemctl --user enable --now galsyncd). Private keys are encrypted under the keyring's passphrase. Fingerprints may\n" +
-			"be cut short: their first digits are enough where these say which one is meant.",
+			"be cut short: their first digits, four at least, are enough where these say which one is meant.",
 		Args: positional(0, 0, "nothing but options"),
 		RunE: func(*cobra.Command, []string) error {
 			return usageError(errors.New("identity needs a command: request, import, list, use, export or remove"))
@@ -288,7 +288,8 @@ func (a *app) identityExport() *cobra.Command {
 		Use:   "export FINGERPRINT [FILE]",
 		Short: "write an own key as a PFX file, or with --public its certificate to hand to others",
 		Long: "Writes the key with its certificate and chain as a PFX file under a passphrase of its own (8 bytes at least), for\n" +
-			"another mail program or another machine. The passphrase of the keyring is asked for always.\n\n" +
+			"another mail program or another machine; without FILE it goes to standard output. The passphrase of the keyring is\n" +
+			"asked for always.\n\n" +
 			"With --public it writes the certificate and its chain, which anybody may have: as PKCS #7 (.p7c, the default), PEM when\n" +
 			"FILE ends in .pem or there is none, or the certificate alone when it ends in .der, .cer or .crt.",
 		Example: "  galsyncd identity export 1f2e me.p12\n  galsyncd identity export --public 1f2e me.p7c",

@@ -121,7 +121,7 @@ func (a *app) search() *cobra.Command {
 		Use:   "search TEXT",
 		Short: "complete names and addresses, offline",
 		Long: "Lists entries in which every word of TEXT begins a word of the name, the alias or the address. Case and accents\n" +
-			"do not matter. The exit status is 1 when there is none.",
+			"do not matter. TEXT has two characters at least. The exit status is 1 when there is no such entry.",
 		Example: "  galsyncd search 'ann mul'",
 		Args:    positional(1, 1000, "a TEXT"),
 		RunE: func(cmd *cobra.Command, args []string) error {

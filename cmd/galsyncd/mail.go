@@ -41,7 +41,7 @@ func (a *app) encrypt() *cobra.Command {
 	}
 	flags := cmd.Flags()
 	flags.StringArrayVar(&job.to, "to", nil, "encrypt to this `ADDRESS` (may be repeated) instead of the recipients in the header")
-	flags.StringVar(&job.bccDir, "bcc-dir", "", "write the copy of each recipient who does not get OUT into this `DIR`")
+	flags.StringVar(&job.bccDir, "bcc-dir", "", "write the copy of each recipient who does not get OUT into this `DIR`, which must be there")
 	choiceVar(flags, &job.toSelf, "to-self", "let the sender read the mail too, with the own key for the From address")
 	choiceVar(flags, &job.sign, "sign", "sign the mail before it is encrypted, with one's own key")
 	flags.StringVar(&job.identity, "identity", "", "sign, with the identity of this `SHA256` fingerprint, not the one for the From address")

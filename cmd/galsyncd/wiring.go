@@ -131,7 +131,7 @@ func openCache(cfg *config.Config, say func(string, ...any)) (c *cache.Cache, no
 	case err == nil:
 		return c, nil, nil
 	case errors.Is(err, cache.ErrInUse):
-		return nil, nil, &exitError{status: exitTryAgain, err: err, hint: "ask the running daemon instead: galsyncd sync"}
+		return nil, nil, &exitError{status: exitTryAgain, err: err, hint: "galsyncd status says what runs; galsyncd sync has a running daemon fetch"}
 	case !errors.Is(err, cache.ErrDamaged) && !errors.Is(err, cache.ErrNewerSchema) && !errors.Is(err, cache.ErrOlderSchema):
 		return nil, nil, &exitError{status: cacheStatus(err), err: err, hint: "cache.dir must be a folder of this user's own, with room on the disk"}
 	}

@@ -297,7 +297,7 @@ func trustKeys() []definition {
 	return []definition{
 		{key: "trust.anchors", kind: "list of strings", standard: `["/etc/galsyncd/ca.d/*.pem"]`,
 			user: `["/etc/galsyncd/ca.d/*.pem", "$XDG_CONFIG_HOME/galsyncd/ca.d/*.pem"]`,
-			doc: "Files of root certificates that certificates of people must chain to, PEM or DER; patterns with * and ? are allowed; " +
+			doc: "Files of root certificates that certificates of people must chain to, PEM or DER; patterns with * and ? are allowed; a relative name counts from the configuration file; " +
 				`"system" means the roots of the system. When empty, nothing is trusted.`,
 			target: func(c *Config) any { return &c.Trust.Anchors }, check: checkAnchors},
 		{key: "trust.gal", kind: "string", standard: `"chain"`, values: []string{"chain", "accept"},

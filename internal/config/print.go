@@ -152,7 +152,25 @@ A path that begins with ~/ counts from the home directory.
 .Sh KEYS
 `
 
-const manualTail = `.Sh SEE ALSO
+const manualTail = `.Sh EXAMPLES
+The system's daemon, with a service account that has a mailbox; everything else has defaults:
+.Bd -literal -offset indent
+[exchange]
+url     = "https://mail.example.com/EWS/Exchange.asmx"
+ca_file = "/etc/galsyncd/exchange-ca.pem"
+[exchange.auth]
+method        = "ntlm"
+username      = \(aqEXAMPLE\esvc\-galsync\(aq
+password_file = "exchange-password"
+.Ed
+.Pp
+.Li exchange.ca_file
+is for a server whose certificate is not from a public authority.
+The roots that issued the certificates of people are put into
+.Pa /etc/galsyncd/ca.d .
+.Pp
+A user's daemon that takes the address book from the system's needs no file.
+.Sh SEE ALSO
 .Xr galsyncd 1 ,
 .Xr systemd.exec 5
 `
