@@ -161,7 +161,7 @@ func (r *run) finish(ctx context.Context) error {
 		}
 		if guarded {
 			r.state.Report.Outcome = Guarded
-			return r.sync.Store.Update(func(tx Tx) error { return tx.ClearLosses() })
+			return r.sync.Store.Update(func(tx Tx) error { return errors.Join(tx.ClearLosses(), forgetGone(tx)) })
 		}
 	}
 	if err := r.applyLosses(ctx); err != nil {
@@ -249,8 +249,11 @@ func (r *run) applyLosses(ctx context.Context) error {
 			}
 			return errors.Join(err, r.state.save(tx))
 		})
-		if err != nil || len(losses) == 0 {
+		if err != nil {
 			return err
+		}
+		if len(losses) == 0 {
+			return r.sync.Store.Update(r.withdrawGone)
 		}
 	}
 }

@@ -78,8 +78,10 @@ func (s *Sync) Ask(ctx context.Context, address Address) (found bool, err error)
 				return err
 			}
 		}
-		if err := withdraw(tx, address, resolution.Records); err != nil {
-			return err
+		if len(resolution.Records) > 0 { // what nobody has any more is for a run to believe
+			if err := withdraw(tx, address, resolution.Records); err != nil {
+				return err
+			}
 		}
 		q := Question{Asked: now, Found: len(resolution.Records) > 0, Wanted: now}
 		return errors.Join(q.save(tx, address), forgetNowAndThen(tx, now))
@@ -360,7 +362,14 @@ func (r *run) settleKnown(tx Tx, k known, result Resolved) error {
 			return err
 		}
 	}
-	if err := withdraw(tx, k.address, result.Records); err != nil {
+	noted := false
+	var err error
+	if len(result.Records) == 0 {
+		noted, err = noteGone(tx, k.address, now)
+	} else {
+		err = withdraw(tx, k.address, result.Records)
+	}
+	if err != nil {
 		return err
 	}
 	if _, _, err := tx.Digest(k.address); err == nil && !home {
@@ -368,7 +377,7 @@ func (r *run) settleKnown(tx Tx, k known, result Resolved) error {
 			return err
 		}
 	}
-	k.last.Found = len(result.Records) > 0
+	k.last.Found = len(result.Records) > 0 || noted
 	return k.last.save(tx, k.address)
 }
 

@@ -134,7 +134,7 @@ func (s *Sync) begin(full bool) (*run, error) {
 		}
 		r.state = &state{Number: r.history.Number + 1, Started: r.began, Source: s.Source.Name(), Server: s.Server, Full: full, KnownOnly: s.KnownOnly}
 		r.state.Report = Report{Started: r.began, Began: r.began, Parts: 1}
-		if err := tx.ClearLosses(); err != nil {
+		if err := errors.Join(tx.ClearLosses(), forgetGone(tx)); err != nil {
 			return err
 		}
 		return r.state.save(tx)

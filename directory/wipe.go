@@ -30,7 +30,7 @@ func (r *run) wipe(ctx context.Context) error {
 			keys = append(keys, key)
 			return nil
 		}
-		err := errors.Join(tx.States(questionKey, note), tx.States(splitKey, note), tx.ClearLosses(), forgetContacts(tx))
+		err := errors.Join(tx.States(questionKey, note), tx.States(splitKey, note), tx.States(goneKey, note), tx.ClearLosses(), forgetContacts(tx))
 		for _, key := range append(keys, extraKey) {
 			err = errors.Join(err, tx.SetState(key, nil))
 		}

@@ -446,3 +446,33 @@ func TestTenThousandKnown(t *testing.T) {
 		t.Errorf("the next night: %d requests, %+v", rep.Requests, rep)
 	}
 }
+
+// TestDirectoryDown: a server whose directory is down says of everybody that it knows nobody of that name. However many
+// nights that goes on: no entry, no certificate and no address is lost, also those that only the other protocol listed.
+func TestDirectoryDown(t *testing.T) {
+	sim, c := simulator(t, exchangesim.Options{Entries: 30})
+	store := openCache(t)
+	now := time.Now()
+	s := &directory.Sync{Store: store, Now: func() time.Time { return now }}
+	s.Source = &ews.Client{URL: sim.URL()}
+	run(t, s)
+	s.Source = c
+	now = now.AddDate(0, 0, 1)
+	run(t, s)
+	before := snapshot(t, store)
+	sim.Fault(exchangesim.Fault{Kind: exchangesim.FaultNoResults})
+	for night := range 16 {
+		now = now.AddDate(0, 0, 1)
+		s.KnownOnly = night%2 == 0
+		if rep, err := s.Run(t.Context(), false); err != nil || rep.Outcome != directory.Guarded {
+			t.Fatalf("%+v, %v", rep, err)
+		}
+	}
+	after := snapshot(t, store)
+	for primary, old := range before {
+		e := after[primary]
+		if len(e.Certificates) != len(old.Certificates) || !slices.Equal(e.Owned(), old.Owned()) || !e.Missing.IsZero() {
+			t.Errorf("%s: %d certificates and the addresses %v, before %d and %v", primary, len(e.Certificates), e.Owned(), len(old.Certificates), old.Owned())
+		}
+	}
+}
