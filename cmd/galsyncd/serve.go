@@ -161,6 +161,8 @@ func (a *app) runServe(ctx context.Context, user bool) error {
 	mode := service.SystemMode
 	if role == config.RoleUser {
 		server.Role, mode = service.RoleUser, service.UserMode
+		encrypter.NoKeyring = keysErr
+		server.Encrypter = encrypter
 		none := rooms.NoKeyring{Err: keysErr}
 		server.Keyring, server.Decrypter, server.Signer = none, none, none
 		if keysErr == nil {

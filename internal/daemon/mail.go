@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 
@@ -21,8 +22,11 @@ type Encrypter struct {
 	Book *recipients.Book
 	// Algorithms chooses ciphers; nil is AES-256-CBC.
 	Algorithms *smime.AlgorithmPolicy
-	// Signer signs when that is wished; nil in the system role.
+	// Signer signs when that is wished, and knows the preferences; nil in the system role, and with NoKeyring.
 	Signer *Signer
+	// NoKeyring says why the keyring of the user cannot be used; nil when it can, and in the system role. What is wished of
+	// it is refused, and what may be in it is missed aloud.
+	NoKeyring error
 
 	// Of the mail at hand, see service.EncryptOptions.
 	ask     func(ctx context.Context, addresses []string)
@@ -68,6 +72,9 @@ func (e Encrypter) Encrypt(ctx context.Context, message io.Reader, o service.Enc
 	}
 	var opened []io.WriteCloser
 	place := func(m *smime.Choice) (io.Writer, error) {
+		if e.NoKeyring != nil {
+			m.Warnings = append(m.Warnings, fmt.Sprintf("the keyring cannot be used, so no preference and no certificate in it counted: %v", e.NoKeyring))
+		}
 		w, err := open(envelope(m))
 		if err == nil {
 			opened = append(opened, w)
@@ -91,6 +98,8 @@ func (e Encrypter) options(ctx context.Context, o service.EncryptOptions) (*smim
 	switch {
 	case e.Signer != nil:
 		opts.Decide = e.decide(ctx, o)
+	case e.NoKeyring != nil && (yes(o.Sign) || yes(o.ToSelf) || o.Sign == nil && o.Identity != ""):
+		return nil, NoKeyring{e.NoKeyring}.problem("use an own key")
 	case yes(o.Sign) || yes(o.ToSelf):
 		return nil, service.NewProblem(service.CodeNotAvailable, "use an own key: this daemon has no keyring", "")
 	}
