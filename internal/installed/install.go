@@ -142,7 +142,7 @@ func (i *Installer) examine(ctx context.Context, data []byte, o Options) (*Repor
 		r.Remarks = []Remark{}
 	}
 	if o.Issuer {
-		return r, m, i.authorities(r, m)
+		return r, m, i.authorities(r, m, o)
 	}
 	people := m.people
 	if len(o.Addresses) > 0 {
@@ -219,16 +219,13 @@ func (i *Installer) policy() *trust.Policy {
 	return i.Shelf.Policy
 }
 
-// authorities fills in the certificates of authorities of a file.
-func (i *Installer) authorities(r *Report, m *material) error {
+// authorities fills in the certificates of authorities of a file or mail.
+func (i *Installer) authorities(r *Report, m *material, o Options) error {
 	known, err := i.Shelf.Store.Issuers()
 	if err != nil {
 		return err
 	}
-	for _, c := range m.all {
-		if !isAuthority(c) {
-			continue
-		}
+	for _, c := range m.authorities() {
 		item := Item{Certificate: *recipients.Describe(c), Uses: []string{}, For: []mailaddr.Address{}, Chain: []recipients.Certificate{}, State: New, Unusual: []Remark{}, Obstacles: []Obstacle{}}
 		if slices.ContainsFunc(known, func(k keyring.Issuer) bool { return k.Certificate.Equal(c) }) {
 			item.State = Unchanged
@@ -239,6 +236,7 @@ func (i *Installer) authorities(r *Report, m *material) error {
 		if bytes.Equal(c.RawIssuer, c.RawSubject) {
 			item.remark(CodeSelfSigned, "it is self-signed: nobody else vouches for it, so compare its fingerprint with one that you got from its owner")
 		}
+		item.obstructSignature(m, o)
 		r.Certificates = append(r.Certificates, item)
 	}
 	if len(r.Certificates) == 0 {

@@ -499,3 +499,28 @@ func TestRevokedAuthority(t *testing.T) {
 		t.Errorf("revoked: %s", v.Verdict)
 	}
 }
+
+// TestIssuerFromMail: of the authorities that come with a mail only those above its signer are trusted, and none when the mail
+// was changed.
+func TestIssuerFromMail(t *testing.T) {
+	f := newFixture(t)
+	stranger := must(testca.New("Stranger CA"))
+	leaf := f.leaf(testca.Options{})
+	var out bytes.Buffer
+	_, err := smime.Sign(t.Context(), strings.NewReader("From: carol@outside.example\r\n\r\nHello there.\r\n"), &out, &smime.SignOptions{Time: now,
+		Signer: smime.Signer{Certificate: leaf.Certificate, Key: leaf.Key, Intermediates: []*x509.Certificate{stranger.Certificate, f.outside.Certificate}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed := bytes.Replace(out.Bytes(), []byte("Hello there"), []byte("Hello here!"), 1)
+	if _, err := f.installer.Install(t.Context(), changed, Options{Issuer: true}); err == nil {
+		t.Error("a changed mail brought an issuer")
+	}
+	if _, err := f.installer.Install(t.Context(), out.Bytes(), Options{Issuer: true}); err != nil {
+		t.Fatal(err)
+	}
+	list := must(f.shelf.Store.Issuers())
+	if len(list) != 1 || !list[0].Certificate.Equal(f.outside.Certificate) {
+		t.Errorf("%d issuers are trusted: %v", len(list), list)
+	}
+}

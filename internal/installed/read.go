@@ -111,6 +111,24 @@ func (m *material) remark(code, format string, args ...any) {
 // isAuthority reports whether a certificate says that it is one of a certification authority (RFC 5280 section 4.2.1.9).
 func isAuthority(c *x509.Certificate) bool { return c.BasicConstraintsValid && c.IsCA }
 
+// authorities are the certificates of authorities of a file, or those of a mail that lead upwards from its signer: no
+// signature covers the certificates of a mail, so anybody on the way may have added others.
+func (m *material) authorities() (list []*x509.Certificate) {
+	found := slices.DeleteFunc(slices.Clone(m.all), func(c *x509.Certificate) bool { return !isAuthority(c) })
+	if m.signature != nil {
+		found = nil
+		for _, c := range m.people {
+			found = append(found, chain(c, m.all)...)
+		}
+	}
+	for _, c := range found {
+		if !slices.ContainsFunc(list, c.Equal) {
+			list = append(list, c)
+		}
+	}
+	return list
+}
+
 // several reports whether certificates name people who have no address in common.
 func several(certs []*x509.Certificate) bool {
 	if len(certs) == 0 {

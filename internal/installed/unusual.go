@@ -92,6 +92,11 @@ func (item *Item) obstruct(m *material, findings []trust.Finding, o Options) {
 	case len(item.For) == 0:
 		item.forbid("if that is right, say so with --address "+string(item.Addresses[0]), CodeOtherAddress, "it names %s, not %s", list(item.Addresses), list(m.addresses))
 	}
+	item.obstructSignature(m, o)
+}
+
+// obstructSignature says why nothing is installed from a mail.
+func (item *Item) obstructSignature(m *material, o Options) {
 	if m.signature == nil || o.AnySignature {
 		return
 	}
