@@ -40,7 +40,8 @@ func (a *app) identityImport() *cobra.Command {
 		Long: "Imports every private key with its certificate: from PFX, or from PEM with a key and its certificates.\n" +
 			"A file of certificates alone (.pem, .cer, .p7b) is joined with the keys that wait for them (identity request), or\n" +
 			"renews the certificate of a key that is there. The passphrases are asked for, or read from files (mode 0600; first\n" +
-			"line; - is standard input). The first import sets the keyring's passphrase.",
+			"line; - is standard input). The first import sets the keyring's passphrase; when the keyring is\n" +
+			"unlocked, it is not asked for again.",
 		Example: "  galsyncd identity import me.p12\n  galsyncd identity import issued.pem",
 		Args:    positional(1, 1, "one FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
