@@ -1,6 +1,7 @@
 package directory
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -29,6 +30,7 @@ func (r *run) expand(ctx context.Context) error {
 	}
 	known := map[Address]Members{}
 	failures := 0
+	r.state.Report.SilentGroups, r.state.Report.Silent = 0, ""
 	r.phase = PhaseGroups
 	began := r.sync.now()
 	for i, group := range due {
@@ -43,6 +45,7 @@ func (r *run) expand(ctx context.Context) error {
 			return errors.Join(fmt.Errorf("ask for the members of %s: %w", group, err), r.keepMembers(known))
 		default:
 			failures++
+			r.silent(group, err)
 			r.sync.log().Warn("the members of a group are not known", "group", group, "error", err)
 		}
 		if len(known) >= saveEvery {
@@ -51,11 +54,19 @@ func (r *run) expand(ctx context.Context) error {
 			}
 		}
 		if failures == maxGroupFailures {
-			r.sync.log().Warn("the members of the other groups are left to the next sync", "groups", len(due))
+			r.state.Report.SilentGroups += len(due) - i - 1
+			r.sync.log().Warn("the members of the other groups are left to the next sync", "groups", len(due)-i-1)
 			break
 		}
 	}
 	return r.keepMembers(known)
+}
+
+// silent notes a group that does not answer.
+func (r *run) silent(group Address, err error) {
+	rep := &r.state.Report
+	rep.SilentGroups++
+	rep.Silent = cmp.Or(rep.Silent, fmt.Sprintf("%s: %s", group, clip(err.Error())))
 }
 
 // keepMembers stores the members of many groups at once, and forgets them here.

@@ -59,6 +59,10 @@ type Report struct {
 	Refused []string `json:"refused,omitempty"`
 	// Reasons say, for gaps that are there because a question had no usable answer, what the trouble was.
 	Reasons map[string]string `json:"reasons,omitempty"`
+	// SilentGroups counts the groups whose members could not be asked for; they keep those they have. Silent says so of one
+	// of them, with the reason.
+	SilentGroups int    `json:"silentGroups,omitempty"`
+	Silent       string `json:"silent,omitempty"`
 	// Contacts is how the part went that reads the contacts; nil when it was not reached, or is switched off.
 	Contacts *ContactReport `json:"contacts,omitempty"`
 	// Undetermined are addresses, among the Gaps, about which the server gave no usable answer, each with the reason.

@@ -65,8 +65,8 @@ func TestBadGroupsDoNotStopRuns(t *testing.T) {
 	b.group("team@corp.example", b.people[0].record.Primary)
 	n := newNight(t, b)
 	for range 15 {
-		if r := n.run(); r.Outcome != directory.Complete {
-			t.Fatalf("report %+v, want complete", r)
+		if r := n.run(); r.Outcome != directory.Complete || r.SilentGroups < 5 || !strings.HasSuffix(r.Silent, "access denied") {
+			t.Fatalf("report %+v, want complete, with the groups that do not answer", r)
 		}
 	}
 	if s, _ := n.cache.Lookup(t.Context(), "team@corp.example"); s[0].Members == nil {

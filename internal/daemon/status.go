@@ -157,6 +157,9 @@ func (s *Status) warnings(h directory.History, st service.Status) []string {
 		}
 		add("%s", text)
 	}
+	if h.Last != nil && h.Last.SilentGroups > 0 {
+		add("the members of %d groups could not be asked for in the last run, for example %s", h.Last.SilentGroups, h.Last.Silent)
+	}
 	if s.Book.Policy == nil || s.Book.Policy.AnchorCount == 0 && !s.Book.Policy.AcceptDirectory {
 		add("trust.anchors names no certificate, so nobody is trusted: put the root that issued your people's certificates there")
 	}

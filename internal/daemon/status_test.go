@@ -111,6 +111,7 @@ func TestStatusWarnings(t *testing.T) {
 		"age unbounded": {func() { now, s.WarnAfter = night.AddDate(1, 0, 0), 0 }, long, ""},
 		"guarded":       {func() {}, directory.History{Finished: night, Last: &guarded}, "would have lost 7 of 9 entries"},
 		"gaps":          {func() {}, directory.History{Finished: night, Gaps: []directory.Gap{{Prefix: "jo"}, {Prefix: "ma"}}}, `2 parts of the address book could not be read in full, for example addresses that begin with "jo"`},
+		"silent groups": {func() {}, directory.History{Finished: night, Last: &directory.Report{SilentGroups: 3, Silent: "team@corp.example: it is busy"}}, "the members of 3 groups could not be asked for in the last run, for example team@corp.example: it is busy"},
 		"no anchors":    {func() { s.Book.Policy = &trust.Policy{} }, long, "trust.anchors names no certificate"},
 		"no policy":     {func() { s.Book.Policy = nil }, long, "trust.anchors names no certificate"},
 	} {
