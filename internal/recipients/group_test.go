@@ -142,3 +142,21 @@ func TestGroupThatOnlyClaims(t *testing.T) {
 		t.Errorf("%+v, %v: a group answers for an address that it does not have", result.Recipients, err)
 	}
 }
+
+// TestOfferOfTomorrow: a contact that was confirmed at a time that has not come is no more believed than such an entry.
+func TestOfferOfTomorrow(t *testing.T) {
+	f := newFixture(t)
+	for _, tc := range []struct {
+		seen time.Time
+		want trust.State
+	}{{now, trust.Encryptable}, {now.Add(2 * day), trust.Stale}} {
+		people := &shelf{completed: now, offers: map[mailaddr.Address][]Offer{alice: {{Source: Contacts, Raw: f.good().Raw, Seen: tc.seen}}}}
+		r, err := f.book(people).Lookup(t.Context(), []string{string(alice)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if a := r.Recipients[0]; a.State != tc.want {
+			t.Errorf("seen %s: %s %v", tc.seen, a.State, a.Reasons)
+		}
+	}
+}
