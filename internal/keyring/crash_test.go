@@ -2,6 +2,7 @@ package keyring
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -51,6 +52,10 @@ func importForever(path string) error {
 	if err != nil {
 		return err
 	}
+	guest, err := makePEM(ca, "guest@example.com")
+	if err != nil {
+		return err
+	}
 	var texts [][]byte // twenty new identities, then these again and again
 	for i := 0; ; i++ {
 		if i < 20 {
@@ -66,6 +71,9 @@ func importForever(path string) error {
 		}
 		fmt.Println("identity " + hex.EncodeToString(infos[0].Fingerprint[:]))
 		if err := decideThings(k, infos[0], i%20); err != nil {
+			return err
+		}
+		if err := comeAndGo(k, guest); err != nil {
 			return err
 		}
 	}
@@ -103,6 +111,21 @@ func decideThings(k *Keyring, id Info, i int) error {
 		err = k.ChangePassphrase(context.Background(), secret, secret)
 	}
 	return err
+}
+
+// comeAndGo imports and installs what is removed again. Both are there already when an earlier child was killed between.
+func comeAndGo(k *Keyring, guest []byte) error {
+	infos, err := k.ImportPEM(guest, "")
+	if err != nil {
+		return err
+	}
+	in := Installation{Certificate: infos[0].Certificate, Addresses: []mailaddr.Address{"guest@example.com"}, How: HowFile}
+	if _, err := k.Install(in); err != nil {
+		return err
+	}
+	_, uninstalled := k.Uninstall(infos[0].Fingerprint)
+	_, removed := k.RemoveIdentity(infos[0].Fingerprint)
+	return errors.Join(uninstalled, removed)
 }
 
 // contentsOf lists what is in a keyring, in the words of its child.
@@ -217,4 +240,32 @@ func killed(t *testing.T, path string, after time.Duration) map[string]bool {
 		t.Errorf("the child ended by itself: %v", err)
 	}
 	return reported
+}
+
+// TestKillDuringMigration kills a process that opens a file of schema 1, at random times, and holds that its identities
+// are there afterwards, with the copy when the file was changed.
+func TestKillDuringMigration(t *testing.T) {
+	path, before := schema1(t)
+	for round := range 15 {
+		if err := errors.Join(os.WriteFile(path, before, 0o600), os.RemoveAll(path+".schema-1")); err != nil {
+			t.Fatal(err)
+		}
+		killed(t, path, time.Duration(rand.Int64N(int64(60*time.Millisecond))))
+		after, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if kept, err := os.ReadFile(path + ".schema-1"); !bytes.Equal(before, after) && (err != nil || !bytes.Equal(kept, before)) {
+			t.Fatalf("round %d: the file was changed and there is no copy of it: %v", round, err)
+		}
+		k, err := Open(path, cheap())
+		if err != nil {
+			t.Fatalf("round %d: %v", round, err)
+		}
+		unlock(t, k)
+		if list, err := k.Identities(); err != nil || len(list) < 2 {
+			t.Fatalf("round %d: %d identities, %v", round, len(list), err)
+		}
+		k.Close()
+	}
 }
