@@ -2,6 +2,7 @@ package trust
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/rsa"
 	"crypto/x509"
 	"errors"
@@ -41,7 +42,10 @@ func (p *Policy) checkChain(cert *x509.Certificate, q Question) []Finding {
 			Hint:   "name the certificates of the roots that are to be trusted in trust.anchors",
 		}}
 	case err != nil:
-		reason, hint := p.explainChain(cert, usable(q.Intermediates), clamp(q.Now, cert), err)
+		reason, hint := p.explainChain(cert, p.withIssuers(cert, usable(q.Intermediates)), clamp(q.Now, cert), err)
+		if l, ok := errors.AsType[*lacking](err); ok && l.note != "" {
+			reason, hint = reason+"; "+l.note, cmp.Or(l.hint, hint)
+		}
 		return []Finding{{State: Untrusted, Reason: reason, Hint: hint}}
 	}
 	return p.revocationFindings(s.revocation)

@@ -144,14 +144,15 @@ func (p *Policy) ownStanding(cert *x509.Certificate, q Question) (standing, erro
 		return standing{}, errNoAnchors
 	}
 	at := clamp(q.Now, cert)
-	intermediates := usable(q.Intermediates)
+	given := usable(q.Intermediates)
+	intermediates := p.withIssuers(cert, given)
 	key := p.chainKey(cert, intermediates)
 	if s, ok := p.chains.get(key, at, q.Now); ok {
 		return s, nil
 	}
 	chains, err := p.verify(cert, intermediates, at)
 	if err != nil {
-		return standing{}, err
+		return standing{}, p.lack(err, cert, intermediates, len(given), q)
 	}
 	var best standing
 	for i, chain := range chains {

@@ -53,6 +53,8 @@ type Policy struct {
 	Revocations Revocations
 	// RevocationRequired forbids certificates of which it is not known whether they were revoked.
 	RevocationRequired bool
+	// Issuers knows further certificates of authorities; nil knows none.
+	Issuers Issuers
 
 	chains chainCache
 }

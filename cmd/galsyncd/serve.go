@@ -74,6 +74,10 @@ func (a *app) runServe(ctx context.Context, user bool) error {
 	if err != nil {
 		return err
 	}
+	issuers, err := newIssuers(cfg, policy, copy, log)
+	if err != nil {
+		return err
+	}
 	source, err := newSource(cfg, log)
 	if err != nil {
 		return err
@@ -111,8 +115,8 @@ func (a *app) runServe(ctx context.Context, user bool) error {
 		status.Protocol, status.URL, status.Upstream = "upstream", up, upstream.Client
 	}
 	runs.After = func(directory.Report) { status.Recount(ctx) }
-	if revoked != nil {
-		status.Revocations = &rooms.Revocations{Service: revoked, Cache: copy, Book: book, Mode: cfg.Trust.Revocation, Required: cfg.Trust.RevocationRequired, Log: log}
+	if revoked != nil || issuers != nil {
+		status.Revocations = &rooms.Revocations{Service: revoked, Issuers: issuers, Cache: copy, Book: book, Mode: cfg.Trust.Revocation, Required: cfg.Trust.RevocationRequired, Log: log}
 		if keysErr == nil {
 			status.Revocations.Keyring = keys
 		}
@@ -184,10 +188,18 @@ func (a *app) runServe(ctx context.Context, user bool) error {
 	var background sync.WaitGroup
 	background.Go(func() { stopped <- server.Serve(listener) })
 	background.Go(func() { runs.Loop.Serve(ctx) })
+	if status.Revocations != nil {
+		background.Go(func() { status.Revocations.Judge(ctx, false) }) // the entries are counted at the start
+	}
 	if revoked != nil {
+		background.Go(func() { revoked.Serve(ctx) })
+	}
+	if issuers != nil {
 		background.Go(func() {
-			status.Revocations.Judge(ctx, false) // the entries are counted at the start
-			revoked.Serve(ctx)
+			issuers.Serve(ctx, func() {
+				status.Revocations.Judge(ctx, true)
+				status.Recount(ctx)
+			})
 		})
 	}
 	log.Info("serving", "role", cfg.Role, "socket", cfg.Socket.Path, "version", version)

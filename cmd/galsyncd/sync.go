@@ -182,7 +182,7 @@ func (a *app) syncOnce(ctx context.Context, user, full bool) error {
 	return &exitError{status: status, err: errors.New(r.Error), hint: r.Hint}
 }
 
-// refreshRevocation fetches the revocation data of all that the cache holds.
+// refreshRevocation fetches the revocation data of all that the cache holds, and the certificates of authorities that it lacks.
 func (a *app) refreshRevocation(ctx context.Context, cfg *config.Config, copy *cache.Cache) error {
 	policy, err := newPolicy(cfg)
 	if err != nil {
@@ -190,12 +190,16 @@ func (a *app) refreshRevocation(ctx context.Context, cfg *config.Config, copy *c
 	}
 	log := a.logger(slog.LevelError)
 	revoked, err := newRevocation(cfg, policy, copy, log)
-	if err != nil || revoked == nil {
+	if err != nil {
+		return err
+	}
+	issuers, err := newIssuers(cfg, policy, copy, log)
+	if err != nil || revoked == nil && issuers == nil {
 		return err
 	}
 	own := rooms.Directory{Cache: copy, Contacts: &rooms.Contacts{Cache: copy}}
 	book := &recipients.Book{Directory: own, Policy: policy, RefuseAfter: cfg.Cache.RefuseAfter}
-	(&rooms.Revocations{Service: revoked, Cache: copy, Book: book, Log: log}).Refresh(ctx)
+	(&rooms.Revocations{Service: revoked, Issuers: issuers, Cache: copy, Book: book, Log: log}).Refresh(ctx)
 	return nil
 }
 

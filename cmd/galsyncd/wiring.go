@@ -14,6 +14,7 @@ import (
 	"github.com/galsyncd/galsyncd/directory"
 	"github.com/galsyncd/galsyncd/eas"
 	"github.com/galsyncd/galsyncd/ews"
+	"github.com/galsyncd/galsyncd/internal/aia"
 	"github.com/galsyncd/galsyncd/internal/config"
 	"github.com/galsyncd/galsyncd/internal/httpauth"
 	"github.com/galsyncd/galsyncd/internal/revocation"
@@ -180,6 +181,21 @@ func newPolicy(cfg *config.Config) (*trust.Policy, error) {
 		return nil, &exitError{status: exitConfig, err: err}
 	}
 	return &trust.Policy{Anchors: anchors, AnchorCount: n, AcceptDirectory: cfg.Trust.GAL == "accept"}, nil
+}
+
+// newIssuers makes what fetches certificates of authorities and ties it to the policy; nil when it is switched off.
+func newIssuers(cfg *config.Config, policy *trust.Policy, store revocation.Store, log *slog.Logger) (*aia.Service, error) {
+	if !cfg.Trust.AIA {
+		return nil, nil
+	}
+	c, err := revocation.NewClient(cfg.Trust.RevocationAllow, 0, "galsyncd")
+	if err != nil {
+		return nil, &exitError{status: exitConfig, err: cfg.Problem("trust.revocation_allow", "%v", err)}
+	}
+	s := &aia.Service{Store: store, Client: c, Anchored: policy.Anchored, Log: log}
+	s.Restore()
+	policy.Issuers = s
+	return s, nil
 }
 
 // newRevocation makes what knows about revocations and ties it to the policy; nil when it is switched off.

@@ -199,6 +199,8 @@ type Trust struct {
 	RevocationAllow []string
 	// RevocationMaxSize is the largest CRL that is read, in bytes.
 	RevocationMaxSize int64
+	// AIA fetches the certificates of authorities that a chain lacks.
+	AIA bool
 }
 
 // Encryption is the [encryption] section.

@@ -322,6 +322,12 @@ func trustKeys() []definition {
 			check: func(c *Config) string {
 				return unless(c.Trust.RevocationMaxSize >= 64<<10 && c.Trust.RevocationMaxSize <= 256<<20, "is not between 64KiB and 256MiB")
 			}},
+		{key: "trust.aia", kind: "boolean", standard: `false`,
+			doc: "Whether certificates of authorities that a chain lacks are fetched, in the background, from where the certificate says that " +
+				"its issuer's is (authority information access), and kept. They help to build a chain and prove nothing. " +
+				"trust.revocation_allow holds for these servers too. Whoever sends a signed mail can name a server of his own, and so learn " +
+				"that the mail was looked at, when, and from which network.",
+			target: func(c *Config) any { return &c.Trust.AIA }},
 	}
 }
 

@@ -324,6 +324,7 @@ anchors    = ["/etc/galsyncd/ca.d/*.pem"]
 gal        = "chain"
 revocation = "crl"
 revocation_required = false
+aia = false
 [encryption]
 cipher     = "auto"
 [sendmail]

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/galsyncd/galsyncd/cache"
+	"github.com/galsyncd/galsyncd/internal/aia"
 	"github.com/galsyncd/galsyncd/internal/keyring"
 	"github.com/galsyncd/galsyncd/internal/recipients"
 	"github.com/galsyncd/galsyncd/internal/revocation"
@@ -14,9 +15,13 @@ import (
 	"github.com/galsyncd/galsyncd/trust"
 )
 
-// Revocations keeps the revocation data of the certificates that this daemon judges.
+// Revocations keeps the revocation data of the certificates that this daemon judges, and the certificates of authorities
+// that their chains lack.
 type Revocations struct {
+	// Service is nil when revocation is not checked.
 	Service *revocation.Service
+	// Issuers fetches certificates of authorities; nil when that is switched off.
+	Issuers *aia.Service
 	Cache   *cache.Cache
 	Book    *recipients.Book
 	// Keyring holds installed certificates and identities; nil without one.
@@ -31,6 +36,18 @@ type Revocations struct {
 // the answers.
 func (r *Revocations) Refresh(ctx context.Context) {
 	r.Judge(ctx, true)
+	if r.Issuers != nil {
+		n, err := r.Issuers.Run(ctx, true)
+		if err != nil && ctx.Err() == nil {
+			r.Log.Warn("certificates of authorities are not kept", "error", err)
+		}
+		if n > 0 { // there are more chains now, about which more is asked
+			r.Judge(ctx, true)
+		}
+	}
+	if r.Service == nil {
+		return
+	}
 	if _, err := r.Service.Run(ctx, true); err != nil && ctx.Err() == nil {
 		r.Log.Warn("revocation data is not current", "error", err)
 	}
@@ -103,8 +120,11 @@ func (r *Revocations) revokedIdentities() (warnings []string, err error) {
 	return warnings, err
 }
 
-// status describes the data for people and programs.
+// status describes the data for people and programs; nil when revocation is not checked.
 func (r *Revocations) status() (*service.RevocationStatus, error) {
+	if r.Service == nil {
+		return nil, nil
+	}
 	sum, err := r.Service.Summary()
 	if err != nil {
 		return nil, err

@@ -28,7 +28,7 @@ type Status struct {
 	Contacts bool
 	// Protocol and URL of the source; empty without one.
 	Protocol, URL string
-	// Revocations is nil when revocation is not checked.
+	// Revocations is nil when revocation is not checked and no certificates of authorities are fetched.
 	Revocations *Revocations
 	// WarnAfter is the age of the data from which on a warning is given.
 	WarnAfter time.Duration

@@ -123,7 +123,7 @@ func (s *Shelf) issuerPolicy() (*trust.Policy, error) {
 func under(p *trust.Policy, anchors *x509.CertPool, count int) *trust.Policy {
 	made := &trust.Policy{Anchors: anchors, AnchorCount: count}
 	if p != nil {
-		made.Revocations, made.RevocationRequired = p.Revocations, p.RevocationRequired
+		made.Revocations, made.RevocationRequired, made.Issuers = p.Revocations, p.RevocationRequired, p.Issuers
 	}
 	return made
 }

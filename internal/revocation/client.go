@@ -209,6 +209,16 @@ func (c *Client) ask(ctx context.Context, url string, request []byte) ([]byte, e
 	return f.body, nil
 }
 
+// Fetch gets what is at a URL for which WebAddress is not empty, at most so many bytes, under the rules of NewClient. Its
+// errors may advise with Hint.
+func (c *Client) Fetch(ctx context.Context, url, accept string, most int64) ([]byte, error) {
+	f, err := c.do(ctx, http.MethodGet, url, nil, http.Header{"Accept": {accept}}, most)
+	if err != nil {
+		return nil, err
+	}
+	return f.body, nil
+}
+
 func (c *Client) do(ctx context.Context, method, address string, body []byte, header http.Header, most int64) (*fetched, error) {
 	request, err := http.NewRequestWithContext(ctx, method, address, bytes.NewReader(body))
 	if err != nil {
@@ -227,7 +237,7 @@ func (c *Client) do(ctx context.Context, method, address string, body []byte, he
 	case response.StatusCode != http.StatusOK:
 		return nil, fmt.Errorf("the server answers %d %s", response.StatusCode, http.StatusText(response.StatusCode))
 	case response.ContentLength > most:
-		return nil, &errTooLarge{most}
+		return nil, c.tooLarge(most)
 	}
 	f := &fetched{etag: mark(response.Header.Get("ETag")), modified: strong(response.Header)}
 	var all bytes.Buffer
@@ -237,11 +247,19 @@ func (c *Client) do(ctx context.Context, method, address string, body []byte, he
 	}
 	f.body = all.Bytes()
 	if int64(len(f.body)) > most {
-		return nil, &errTooLarge{most}
+		return nil, c.tooLarge(most)
 	}
 	return f, nil
 }
 
+func (c *Client) tooLarge(most int64) error {
+	if most == c.maxSize {
+		return &errTooLarge{most}
+	}
+	return fmt.Errorf("the answer is longer than %d bytes", most)
+}
+
+// errTooLarge reports a CRL that is too large.
 type errTooLarge struct{ most int64 }
 
 func (e *errTooLarge) Error() string {

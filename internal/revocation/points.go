@@ -165,6 +165,9 @@ func uri(name []byte) string {
 	return string(text)
 }
 
+// WebAddress returns the URL of a server that a Client can ask, in its usual spelling; empty for others.
+func WebAddress(text string) string { return webAddress(text) }
+
 // webAddress returns a URL that can be fetched from, in its usual spelling; empty for others.
 func webAddress(text string) string {
 	if len(text) > maxURL {

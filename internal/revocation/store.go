@@ -39,6 +39,7 @@ const (
 	keySerials   = 's' // + key of the list + first serial number: run of entries
 	keyAuthority = 'i' // + key of the authority: its certificate
 	keyAnswer    = 'o' // + key of the certificate: answerRecord
+	// 'a' is package aia's.
 )
 
 func storeKey(kind byte, parts ...[]byte) []byte {
