@@ -222,6 +222,31 @@ func TestNobodyAnswered(t *testing.T) {
 	}
 }
 
+// TestNothingToGoOnFrom: a run that failed before anything was answered is not resumed. Its beginning would make what the next
+// one finds look older than it is.
+func TestNothingToGoOnFrom(t *testing.T) {
+	for _, knownOnly := range []bool{false, true} {
+		b := newBook(t, 20, 0)
+		n := newNight(t, b)
+		n.sync.KnownOnly = knownOnly
+		n.sync.Addresses = []directory.Address{b.people[0].record.Primary}
+		b.fail = func(string, int) error { return passing{} }
+		synctest.Test(t, func(t *testing.T) {
+			if r, err := n.sync.Run(context.Background(), false); err == nil || r.Outcome != directory.Failed {
+				t.Errorf("known only %t: report %+v, error %v; want failed", knownOnly, r, err)
+			}
+			n.now, b.fail = n.now.Add(20*time.Hour), nil
+			r, err := n.sync.Run(context.Background(), false)
+			if err != nil || r.Parts != 1 || !r.Started.Equal(n.now) {
+				t.Errorf("known only %t: report %+v, error %v; want one that began %v", knownOnly, r, err, n.now)
+			}
+		})
+		if h, _, _, _ := n.cache.History(t.Context()); !h.Finished.Equal(n.now) {
+			t.Errorf("known only %t: finished %v, want %v", knownOnly, h.Finished, n.now)
+		}
+	}
+}
+
 func TestPaceIsShared(t *testing.T) {
 	b := newBook(t, 20, 0)
 	n := newNight(t, b)

@@ -212,6 +212,9 @@ func (r *run) resumable(full bool) bool {
 	if st == nil || full && !st.Full || st.KnownOnly != r.sync.KnownOnly || st.Source != r.sync.Source.Name() || st.Started.After(r.began) {
 		return false
 	}
+	if st.Answered.IsZero() && !st.Applying && !st.Paused {
+		return false // there is nothing to go on from, and what a new run finds is as old as that run
+	}
 	if st.Paused {
 		within = max(within, 14*24*time.Hour) // it takes long on purpose
 	}
