@@ -1,6 +1,7 @@
 package aia_test
 
 import (
+	"context"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -14,6 +15,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/galsyncd/galsyncd/cache"
@@ -355,6 +357,34 @@ func TestPoison(t *testing.T) {
 	w.ask(mine)
 	w.run(false, 1)
 	w.says(w.ask(mine), "")
+}
+
+// TestServe: without any sync, what is missing is fetched within a minute, and told; nothing is asked when nothing waits.
+func TestServe(t *testing.T) {
+	w := newWorld(t)
+	sub := w.authority("Sub", w.root)
+	leaf := w.leaf(sub, "/sub")
+	w.files["/sub"] = sub.cert.Raw
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		arrived, done := make(chan time.Time, 1), make(chan struct{})
+		start := time.Now()
+		go func() {
+			w.service.Serve(ctx, func() { arrived <- time.Now() })
+			close(done)
+		}()
+		time.Sleep(time.Hour)
+		w.asked()
+		w.says(w.ask(leaf), "untrusted")
+		if after := (<-arrived).Sub(start); after > time.Hour+time.Minute {
+			t.Errorf("arrived after %s", after)
+		}
+		w.says(w.ask(leaf), "")
+		time.Sleep(time.Hour)
+		w.asked("/sub")
+		cancel()
+		<-done
+	})
 }
 
 // TestBounds: one run asks no more often, and no more is kept, than there is room for.
