@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -59,9 +61,42 @@ func filesOf(cfg *config.Config, found error) (errs []error) {
 			errs = append(errs, err)
 		}
 	}
-	if cfg.Exchange.URL != "" && !problems.Concern("exchange.") {
-		opts, _ := httpOptions(cfg) // what is wrong with a secret is found again where it is read
+	opts, err := httpOptions(cfg)
+	if cfg.Exchange.URL == "" || problems.Concern("exchange.") {
+		errs = append(errs, httpauth.CheckFiles(opts)...)
+	} else {
 		errs = append(errs, httpauth.Check(opts)...)
+	}
+	errs = addNew(errs, err)
+	return append(errs, keyringFiles(cfg)...)
+}
+
+// addNew adds what is not in one of the errors already: a secret that is read twice is wrong twice.
+func addNew(errs []error, err error) []error {
+	if err == nil {
+		return errs
+	}
+	for text := range strings.Lines(err.Error()) {
+		text = strings.TrimSpace(text)
+		if !slices.ContainsFunc(errs, func(e error) bool { return strings.Contains(e.Error(), text) }) {
+			errs = append(errs, errors.New(text))
+		}
+	}
+	return errs
+}
+
+// keyringFiles opens what the section [keyring] names.
+func keyringFiles(cfg *config.Config) (errs []error) {
+	const key = "keyring.passphrase_file"
+	if name := cfg.Keyring.PassphraseFile; name != "" {
+		if _, err := secret(cfg, key, name); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	if p := cfg.Keyring.Pinentry; strings.HasPrefix(p, "/") {
+		if _, err := exec.LookPath(p); err != nil {
+			errs = append(errs, cfg.Problem("keyring.pinentry", "%v", err))
+		}
 	}
 	return errs
 }

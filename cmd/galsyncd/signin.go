@@ -33,7 +33,9 @@ func httpOptions(cfg *config.Config) (httpauth.Options, error) {
 	var err error
 	switch opts.Method {
 	case httpauth.NTLM, httpauth.Basic:
-		opts.Password, err = secret(cfg, "exchange.auth.password_file", x.Auth.PasswordFile)
+		if x.Auth.PasswordFile != "" {
+			opts.Password, err = secret(cfg, "exchange.auth.password_file", x.Auth.PasswordFile)
+		}
 	case httpauth.Kerberos:
 		opts.Kerberos = httpauth.KerberosOptions{Keytab: x.Auth.KeytabFile, CredentialCache: x.Auth.CredentialCache, Config: x.Auth.Krb5Config, Service: x.Auth.ServicePrincipal}
 	case httpauth.OAuth2:

@@ -15,17 +15,30 @@ import (
 // Check opens and reads everything that the options name, without asking any server and without running any program, and
 // returns all that is wrong: what New would refuse, and what would go wrong with the first request.
 func Check(o Options) []error {
+	var errs []error
+	base, err := o.check()
+	if err != nil {
+		errs = append(errs, err)
+	}
+	return append(errs, o.checkFiles(base)...)
+}
+
+// CheckFiles is Check for options that are not right yet, or name no server: it looks at the files alone.
+func CheckFiles(o Options) []error {
+	o.CAOnly = o.CAOnly && o.CAFile != ""
+	return o.checkFiles(&url.URL{})
+}
+
+// checkFiles opens what the options name; base is nil when the URL cannot be used.
+func (o *Options) checkFiles(base *url.URL) (errs []error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	var errs []error
 	note := func(err error) {
 		if err != nil {
 			errs = append(errs, err)
 		}
 	}
-	base, err := o.check()
-	note(err)
 	if _, err := o.roots(); err != nil {
 		note(fmt.Errorf("prepare the roots: %w", err))
 	}
@@ -36,9 +49,9 @@ func Check(o Options) []error {
 	case (o.Method == NTLM || o.Method == Basic) && o.Password != nil:
 		_, _, err := account{o.Username, o.Password}.read()
 		note(err)
-	case o.Method == Kerberos && base != nil:
+	case o.Method == Kerberos && base != nil && o.Kerberos.check(o.Username) == nil:
 		note(o.checkKerberos(base))
-	case o.Method == OAuth2 && err == nil:
+	case o.Method == OAuth2 && o.OAuth.check() == nil:
 		note(o.checkOAuth())
 	}
 	return errs
