@@ -32,6 +32,8 @@ type exitError struct {
 	status int
 	err    error
 	hint   string
+	// usage: the command line was wrong, and the help of the command says more.
+	usage bool
 }
 
 func (e *exitError) Error() string {
@@ -44,7 +46,27 @@ func (e *exitError) Error() string {
 func (e *exitError) Unwrap() error { return e.err }
 
 func usageError(err error) error {
-	return &exitError{status: exitUsage, err: err, hint: "see galsyncd --help"}
+	return &exitError{status: exitUsage, err: err, usage: true}
+}
+
+// usageOf is an error of a command for report. What is not marked comes from the parsing of the command line.
+func usageOf(cmd *cobra.Command, err error) error {
+	if err == nil {
+		return nil
+	}
+	e, ok := errors.AsType[*exitError](err)
+	if !ok {
+		// Cobra lists on lines of their own what may be meant.
+		text, meant, _ := strings.Cut(err.Error(), "\n\nDid you mean this?\n")
+		if names := strings.Fields(meant); len(names) > 0 {
+			text += "; did you mean " + strings.Join(names, " or ") + "?"
+		}
+		e = usageError(errors.New(text)).(*exitError)
+	}
+	if e.usage && e.hint == "" {
+		e.hint = "see " + cmd.CommandPath() + " --help"
+	}
+	return e
 }
 
 // positional checks the number of arguments that are no options; what says which ones there may be.

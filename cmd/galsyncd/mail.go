@@ -176,6 +176,9 @@ func ownFiles(files *outputs, dir string, copy client.Copy) (places []io.Writer,
 	}
 	for _, address := range copy.Recipients {
 		w, err := files.createIn(dir, address+".eml")
+		if errors.Is(err, os.ErrNotExist) {
+			return nil, nil, &exitError{status: exitData, err: err, hint: "the folder of --bcc-dir must be there: mkdir " + dir}
+		}
 		if err != nil {
 			return nil, nil, err
 		}

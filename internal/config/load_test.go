@@ -126,6 +126,7 @@ func TestRefusals(t *testing.T) {
 		{"addresses", "[sync]\naddresses = [\"a b\"]", `"a b" is not a mail address`},
 		{"cipher", "[encryption]\ncipher = \"rc2\"", `"rc2" is not one of the possible values; set "auto" or "aes-256-cbc" or "aes-256-gcm"`},
 		{"sendmail", "[sendmail]\ncommand = [\"/bin/sh\"]", `["/bin/sh"] is not built into this version; set ["/usr/sbin/sendmail", "-i"]`},
+		{"backslash", "[cache]\ndir = \"CORP\\svc\"", `single quotes: 'EXAMPLE\user'`},
 		{"syntax", "[sync]\nschedule = ", `config.toml:7: `},
 		{"not UTF-8", "# \xff", `config.toml:6: `},
 	} {

@@ -70,7 +70,11 @@ func (d *document) syntax(data []byte) {
 	if errors.As(err, &de) {
 		line, _ = de.Position()
 	}
-	d.problem(line, "", "%s", strings.TrimPrefix(err.Error(), "toml: "))
+	text := strings.TrimPrefix(err.Error(), "toml: ")
+	if strings.Contains(text, "escape character") {
+		text += `; a text with a backslash stands in single quotes: 'EXAMPLE\user'`
+	}
+	d.problem(line, "", "%s", text)
 }
 
 // table enters a [section] heading.

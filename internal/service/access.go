@@ -64,7 +64,7 @@ type Peer struct {
 }
 
 // admit returns nil when the peer belongs to the audience.
-func (s *Server) admit(ctx context.Context, a access, peer Peer) *Problem {
+func (s *Server) admit(ctx context.Context, path string, a access, peer Peer) *Problem {
 	who := a.system
 	if s.role() == RoleUser {
 		who = a.user
@@ -81,6 +81,10 @@ func (s *Server) admit(ctx context.Context, a access, peer Peer) *Problem {
 			"use a galsyncd of your own: systemctl --user enable --now galsyncd")
 	case s.isAdmin(ctx, peer.UID):
 		return nil
+	}
+	if strings.HasPrefix(path, "/v1/certificates") {
+		return NewProblem(CodeNotAllowed, "the certificates that the system's galsyncd has for everyone are for administrators to see and change",
+			"your own galsyncd keeps certificates for you alone: systemctl --user enable --now galsyncd, and try again")
 	}
 	return NewProblem(CodeNotAllowed, "only an administrator of galsyncd may do this",
 		"an administrator can add a user or @group to socket.admins in the configuration")

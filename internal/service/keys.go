@@ -48,8 +48,11 @@ func unlockPeriod(text string) (time.Duration, error) {
 		return 0, nil
 	}
 	period, err := time.ParseDuration(text)
-	if err != nil || period <= 0 || period > maxUnlock {
-		return 0, NewProblem(CodeBadRequest, "the member for is not a duration such as 30m or 8h, of at most 24 hours", "")
+	switch {
+	case err != nil || period <= 0:
+		return 0, NewProblem(CodeBadRequest, "unlock the keyring: for is not a duration such as 30m or 8h", "")
+	case period > maxUnlock:
+		return 0, NewProblem(CodeBadRequest, "unlock the keyring: it stays open for 24 hours at most", "ask for 24h or less")
 	}
 	return period, nil
 }

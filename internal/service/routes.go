@@ -214,7 +214,7 @@ func (s *Server) dispatch(w *answer, r *http.Request, c *call) error {
 		return s.wrongMethod(w, r, found)
 	}
 	c.method = r.Method
-	if p := s.admit(r.Context(), found[i].access, peer); p != nil {
+	if p := s.admit(r.Context(), r.URL.Path, found[i].access, peer); p != nil {
 		return p
 	}
 	leave, ok := s.start().requests.enter(peer.UID)
