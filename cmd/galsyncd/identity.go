@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/pem"
 	"errors"
@@ -40,8 +39,8 @@ func (a *app) identityImport() *cobra.Command {
 		Long: "Imports every private key with its certificate: from PFX, or from PEM with a key and its certificates.\n" +
 			"A file of certificates alone (.pem, .cer, .p7b) is joined with the keys that wait for them (identity request), or\n" +
 			"renews the certificate of a key that is there. The passphrases are asked for, or read from files (mode 0600; first\n" +
-			"line; - is standard input). The first import sets the keyring's passphrase; when the keyring is\n" +
-			"unlocked, it is not asked for again.",
+			"line; - is standard input). The first import sets the keyring's passphrase, 8 bytes at least; when\n" +
+			"the keyring is unlocked, it is not asked for again.",
 		Example: "  galsyncd identity import me.p12\n  galsyncd identity import issued.pem",
 		Args:    positional(1, 1, "one FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -69,8 +68,12 @@ func (a *app) runImport(ctx context.Context, path, pfxFile, keyringFile string) 
 	if err != nil {
 		return fmt.Errorf("read the file: %w", err)
 	}
+	sealed, err := importable(path, file)
+	if err != nil {
+		return err
+	}
 	request := client.ImportRequest{PFX: file}
-	if looksLikePFX(file) || bytes.Contains(file, []byte("-----BEGIN ENCRYPTED PRIVATE KEY-----")) {
+	if sealed {
 		if request.PFXPassphrase, err = a.passphrase("passphrase of "+path, pfxFile, false); err != nil {
 			return err
 		}
@@ -86,19 +89,6 @@ func (a *app) runImport(ctx context.Context, path, pfxFile, keyringFile string) 
 		fmt.Fprintf(w, "imported: %d new of %d\n", imported.Added, len(imported.Identities))
 		printIdentities(w, imported.Identities)
 	})
-}
-
-// looksLikePFX tells a file that has a passphrase from certificates: after the outer SEQUENCE a PFX has the INTEGER 3 (RFC
-// 7292 section 4), PKCS #7 an object identifier, a certificate another SEQUENCE.
-func looksLikePFX(file []byte) bool {
-	if bytes.Contains(file, []byte("-----BEGIN ")) || len(file) < 8 {
-		return false
-	}
-	length := 2
-	if file[1] > 0x80 && file[1] < 0x85 {
-		length += int(file[1] & 0x7f)
-	}
-	return file[length] == 0x02 || file[0] != 0x30
 }
 
 // ownKeyring returns how the keyring is, or why this daemon has none.
@@ -120,9 +110,10 @@ func ownKeyring(ctx context.Context, c *client.Client, attempt string) (*client.
 		hint: "start your own: systemctl --user enable --now galsyncd"}
 }
 
-// keyringPassphraseFor asks for the passphrase of a keyring that is locked or new; "" when it is not needed.
+// keyringPassphraseFor asks for the passphrase of a keyring that is locked or new; "" when it is not needed. A file that is
+// given is read always: what is in it must be right.
 func (a *app) keyringPassphraseFor(k *client.KeyringStatus, file string) (string, error) {
-	if k.Unlocked {
+	if k.Unlocked && file == "" {
 		return "", nil
 	}
 	prompt := "passphrase of the keyring"

@@ -44,7 +44,7 @@ func (a *app) encrypt() *cobra.Command {
 	flags.StringVar(&job.bccDir, "bcc-dir", "", "write the copy of each recipient who does not get OUT into this `DIR`, which must be there")
 	choiceVar(flags, &job.toSelf, "to-self", "let the sender read the mail too, with the own key for the From address")
 	choiceVar(flags, &job.sign, "sign", "sign the mail before it is encrypted, with one's own key")
-	flags.StringVar(&job.identity, "identity", "", "sign, with the identity of this `SHA256` fingerprint, not the one for the From address")
+	flags.StringVar(&job.identity, "identity", "", "sign, with the identity of this `SHA256` fingerprint (or its first digits), not the one for the From address")
 	choiceVar(flags, &job.protectHeaders, "protect-headers", "put the header inside the encryption and hide the subject outside (RFC 9788)")
 	flags.BoolVar(&job.explain, "explain", false, "say which certificates and algorithms were chosen and why, on standard error")
 	return cmd
@@ -105,7 +105,11 @@ func (a *app) transform(args []string, work func(*mailWork) error) error {
 }
 
 func (a *app) encryptMail(ctx context.Context, m *mailWork, job encryptJob) error {
-	opts := client.EncryptOptions{To: job.to, Size: m.size, Sign: job.sign, Identity: job.identity, ProtectHeaders: job.protectHeaders, ToSelf: job.toSelf}
+	identity, err := identityNamed(ctx, m.client, job.identity)
+	if err != nil {
+		return err
+	}
+	opts := client.EncryptOptions{To: job.to, Size: m.size, Sign: job.sign, Identity: identity, ProtectHeaders: job.protectHeaders, ToSelf: job.toSelf}
 	if job.bccDir == "" && !job.explain && !(a.json && m.name != "") {
 		choice, err := m.client.Encrypt(ctx, m.in, m.out, opts)
 		if err == nil && choice != nil {

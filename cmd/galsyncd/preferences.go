@@ -170,3 +170,19 @@ func findIdentity(ctx context.Context, c *client.Client, prefix string) (*client
 	}
 	return nil, usageError(fmt.Errorf("%d identities have fingerprints that begin with %q: give more of it", len(found), prefix))
 }
+
+// identityNamed makes the whole fingerprint of the beginning of one; empty stays empty. Where the keys cannot be listed it
+// stays as it is too: the daemon's refusal of the work itself says why.
+func identityNamed(ctx context.Context, c *client.Client, prefix string) (string, error) {
+	if prefix == "" {
+		return "", nil
+	}
+	id, err := findIdentity(ctx, c, prefix)
+	if _, ok := errors.AsType[*client.Error](err); ok {
+		return prefix, nil
+	}
+	if err != nil {
+		return "", err
+	}
+	return id.Certificate.SHA256, nil
+}

@@ -25,7 +25,7 @@ func (a *app) sign() *cobra.Command {
 			return failed(a.runSign(cmd.Context(), args, opts))
 		},
 	}
-	cmd.Flags().StringVar(&opts.Identity, "identity", "", "sign with the identity of this `SHA256` fingerprint")
+	cmd.Flags().StringVar(&opts.Identity, "identity", "", "sign with the identity of this `SHA256` fingerprint, or its first digits")
 	cmd.Flags().BoolVar(&opts.Opaque, "opaque", false, "wrap the mail, so that only S/MIME programs can show it")
 	return cmd
 }
@@ -33,6 +33,10 @@ func (a *app) sign() *cobra.Command {
 func (a *app) runSign(ctx context.Context, args []string, opts client.SignOptions) error {
 	return a.transform(args, func(m *mailWork) error {
 		opts.Size = m.size
+		var err error
+		if opts.Identity, err = identityNamed(ctx, m.client, opts.Identity); err != nil {
+			return err
+		}
 		warnings, err := m.client.Sign(ctx, m.in, m.out, opts)
 		if err == nil {
 			lines(a.err, "warning: ", warnings)

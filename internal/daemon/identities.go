@@ -165,10 +165,13 @@ func (k Keyring) add(file []byte, passphrase service.Secret) ([]keyring.Info, er
 }
 
 // open unlocks the keyring for one piece of work and returns what locks it again, if it was locked; a new keyring gets the
-// passphrase.
+// passphrase. One that is given although it is not needed must be the right one all the same.
 func (k Keyring) open(ctx context.Context, passphrase service.Secret) (lock func(), err error) {
 	if unlocked, _ := k.Keys.Keyring.Unlocked(); unlocked {
-		return func() {}, nil
+		if len(passphrase) == 0 {
+			return func() {}, nil
+		}
+		return func() {}, k.Keys.Keyring.CheckPassphrase(ctx, passphrase)
 	}
 	exists, err := k.Keys.Keyring.HasPassphrase()
 	if err != nil {
@@ -195,9 +198,6 @@ func (k Keyring) open(ctx context.Context, passphrase service.Secret) (lock func
 func (k Keyring) Export(ctx context.Context, fingerprint [32]byte, passphrase, keyringPassphrase service.Secret) ([]byte, error) {
 	const attempt = "export the identity"
 	pfx, err := k.Keys.Keyring.Export(ctx, fingerprint, string(passphrase), keyringPassphrase)
-	if errors.Is(err, keyring.ErrShortPassphrase) {
-		return nil, service.NewProblem(service.CodeBadRequest, attempt+": "+keyring.ErrShortPassphrase.Error(), "choose a longer one")
-	}
 	return pfx, keyringProblem(attempt, err)
 }
 

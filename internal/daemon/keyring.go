@@ -88,6 +88,7 @@ func keyringProblem(attempt string, err error) error {
 		{keyring.ErrNoPassphrase, service.CodeKeyringLocked, "import an identity first: galsyncd identity import"},
 		{keyring.ErrWrongPassphrase, service.CodeWrongPassphrase, ""},
 		{keyring.ErrPFXPassphrase, service.CodeWrongPassphrase, ""},
+		{keyring.ErrShortPassphrase, service.CodeBadRequest, "choose a longer one"},
 		{keyring.ErrDamaged, service.CodeKeyringDamaged, "restore a copy; galsyncd does not touch the file"},
 		{keyring.ErrInUse, service.CodeKeyringUnavailable, "end the other process"},
 		{keyring.ErrNewerSchema, service.CodeKeyringUnavailable, "install the newer galsyncd again"},

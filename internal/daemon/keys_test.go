@@ -102,7 +102,7 @@ func TestOpenByConfiguration(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer ring.Close()
-	passphrase, asked, fails := "right", 0, false
+	passphrase, asked, fails := "the right one", 0, false
 	keys := &Keys{Keyring: ring, Now: time.Now, UnlockFor: time.Hour, Log: slog.New(slog.DiscardHandler), Passphrase: func() (string, error) {
 		asked++
 		if fails {
@@ -117,7 +117,7 @@ func TestOpenByConfiguration(t *testing.T) {
 		}
 	}
 	open(keyring.ErrNoPassphrase, 1)
-	if err := ring.SetPassphrase([]byte("right")); err != nil {
+	if err := ring.SetPassphrase([]byte("the right one")); err != nil {
 		t.Fatal(err)
 	}
 	open(nil, 2)
@@ -130,7 +130,7 @@ func TestOpenByConfiguration(t *testing.T) {
 		t.Fatal(err)
 	}
 	open(keyring.ErrLocked, 2) // somebody locked it
-	if err := service.Unlock(t.Context(), []byte("right"), 0); err != nil {
+	if err := service.Unlock(t.Context(), []byte("the right one"), 0); err != nil {
 		t.Fatal(err)
 	}
 	open(nil, 2)
@@ -152,7 +152,7 @@ func TestTwoKeys(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer ring.Close()
-	if err := errors.Join(ring.SetPassphrase([]byte("p")), ring.Unlock(t.Context(), []byte("p"), time.Hour)); err != nil {
+	if err := errors.Join(ring.SetPassphrase([]byte("a passphrase")), ring.Unlock(t.Context(), []byte("a passphrase"), time.Hour)); err != nil {
 		t.Fatal(err)
 	}
 	ca, err := testca.New("CA")

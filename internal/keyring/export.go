@@ -15,16 +15,12 @@ import (
 // iterations come to more than 600,000.
 const exportIterations = 200_000
 
-// minExportPassphrase is the shortest passphrase of an exported file, in bytes: whoever gets the file can guess as long as
-// he likes.
-const minExportPassphrase = 8
-
 // Export returns an identity as a PFX file (PKCS #12, RFC 7292) under filePassphrase, in PBES2 with AES-256-CBC and
 // PBKDF2-HMAC-SHA256 (RFC 8018). It asks for the passphrase of the keyring also when that is unlocked, so that no program
 // can take keys along unnoticed; wrong ones are slow as with Unlock. The error may be ErrNoIdentity or ErrWrongPassphrase.
 func (k *Keyring) Export(ctx context.Context, fingerprint [sha256.Size]byte, filePassphrase string, passphrase []byte) ([]byte, error) {
 	const what = "export identity"
-	if len(filePassphrase) < minExportPassphrase {
+	if len(filePassphrase) < minPassphrase {
 		return nil, fmt.Errorf("%s: %w", what, ErrShortPassphrase)
 	}
 	if err := checkPFXPassphrase(filePassphrase); err != nil {
@@ -55,9 +51,6 @@ func (k *Keyring) Export(ctx context.Context, fingerprint [sha256.Size]byte, fil
 	}
 	return pfx, nil
 }
-
-// ErrShortPassphrase reports a passphrase that is too short for a file with a private key.
-var ErrShortPassphrase = fmt.Errorf("the passphrase of an exported file has at least %d bytes", minExportPassphrase)
 
 // identityRecord reads one record, or gives ErrNoIdentity. The caller holds mu.
 func (k *Keyring) identityRecord(what string, fingerprint [sha256.Size]byte) (rec *identityRecord, err error) {

@@ -16,6 +16,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"go.etcd.io/bbolt"
+
 	"github.com/galsyncd/galsyncd/internal/testca"
 )
 
@@ -92,6 +94,7 @@ func TestLifeOfAKeyring(t *testing.T) {
 	for name, err := range map[string]error{
 		"unlock before a passphrase": k.Unlock(t.Context(), secret, time.Hour),
 		"empty passphrase":           k.SetPassphrase(nil),
+		"short passphrase":           k.SetPassphrase([]byte("seven77")),
 		"long passphrase":            k.SetPassphrase(make([]byte, maxPassphrase+1)),
 	} {
 		if err == nil {
@@ -172,18 +175,21 @@ func TestChangePassphrase(t *testing.T) {
 	if _, err := k.ImportPEM(pemOf(t, newCA(t), "alice@example.com"), ""); err != nil {
 		t.Fatal(err)
 	}
-	if err := k.ChangePassphrase(t.Context(), []byte("wrong"), []byte("new")); !errors.Is(err, ErrWrongPassphrase) {
+	if err := k.ChangePassphrase(t.Context(), []byte("wrong"), []byte("the new one")); !errors.Is(err, ErrWrongPassphrase) {
 		t.Errorf("wrong old passphrase: %v", err)
 	}
 	if err := k.ChangePassphrase(t.Context(), secret, nil); err == nil {
 		t.Error("an empty passphrase was accepted")
 	}
-	if err := k.ChangePassphrase(t.Context(), secret, []byte("new")); err != nil {
+	if err := k.ChangePassphrase(t.Context(), secret, []byte("seven77")); !errors.Is(err, ErrShortPassphrase) {
+		t.Errorf("a short new passphrase: %v", err)
+	}
+	if err := k.ChangePassphrase(t.Context(), secret, []byte("the new one")); err != nil {
 		t.Fatal(err)
 	}
 	k.Close()
 	k = reopen(t, path)
-	if err := k.Unlock(t.Context(), []byte("new"), time.Hour); err != nil {
+	if err := k.Unlock(t.Context(), []byte("the new one"), time.Hour); err != nil {
 		t.Fatal(err)
 	}
 	if list, err := k.Identities(); err != nil || len(list) != 1 {
@@ -191,6 +197,31 @@ func TestChangePassphrase(t *testing.T) {
 	}
 	if err := k.Unlock(t.Context(), secret, time.Hour); !errors.Is(err, ErrWrongPassphrase) {
 		t.Errorf("the old passphrase: %v", err)
+	}
+}
+
+// TestShortPassphrase holds that a keyring from times when passphrases could be short still opens.
+func TestShortPassphrase(t *testing.T) {
+	k, _ := newKeyring(t)
+	master, err := k.openMaster(t.Context(), secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rec := sealMaster(master, []byte("four"), k.argon2)
+	if err := k.update("change passphrase", func(tx *bbolt.Tx) error { return putMaster(tx, &rec) }); err != nil {
+		t.Fatal(err)
+	}
+	if err := k.Unlock(t.Context(), []byte("four"), time.Hour); err != nil {
+		t.Errorf("the short passphrase: %v", err)
+	}
+	if err := k.CheckPassphrase(t.Context(), []byte("four")); err != nil {
+		t.Errorf("the short passphrase once more: %v", err)
+	}
+	if err := k.CheckPassphrase(t.Context(), secret); !errors.Is(err, ErrWrongPassphrase) {
+		t.Errorf("another passphrase: %v", err)
+	}
+	if unlocked, _ := k.Unlocked(); !unlocked {
+		t.Error("a wrong passphrase locked the keyring")
 	}
 }
 

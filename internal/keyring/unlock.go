@@ -13,6 +13,9 @@ import (
 const (
 	// MaxUnlock is the longest time a keyring stays unlocked.
 	MaxUnlock = 24 * time.Hour
+	// minPassphrase is the shortest passphrase that can be set, in bytes, of a keyring or an exported file: whoever gets the
+	// file can guess as long as he likes. Shorter ones that were set before still open what they opened.
+	minPassphrase = 8
 	// maxPassphrase is the longest passphrase, in bytes.
 	maxPassphrase = 1024
 	// firstDelay and lastDelay bound the wait before another passphrase is tried; it doubles with every wrong one.
@@ -26,7 +29,7 @@ func (k *Keyring) SetPassphrase(passphrase []byte) error {
 	if k.certificatesOnly {
 		return fmt.Errorf("set passphrase: %w", ErrNoIdentities)
 	}
-	if err := checkPassphrase(passphrase); err != nil {
+	if err := checkNewPassphrase(passphrase); err != nil {
 		return err
 	}
 	master := make([]byte, keySize)
@@ -44,7 +47,7 @@ func (k *Keyring) SetPassphrase(passphrase []byte) error {
 // ChangePassphrase seals the master key under another passphrase. It waits as Unlock does, and leaves the keyring locked or
 // unlocked as it was.
 func (k *Keyring) ChangePassphrase(ctx context.Context, old, new []byte) error {
-	if err := checkPassphrase(new); err != nil {
+	if err := checkNewPassphrase(new); err != nil {
 		return err
 	}
 	master, err := k.openMaster(ctx, old)
@@ -76,6 +79,14 @@ func (k *Keyring) Unlock(ctx context.Context, passphrase []byte, period time.Dur
 	k.master, k.until = master, k.now().Add(period)
 	k.timer = time.AfterFunc(period, func() { k.expire(master) })
 	return nil
+}
+
+// CheckPassphrase says whether a passphrase is the one of the keyring. It waits and fails as Unlock does, and leaves the
+// keyring locked or unlocked as it was.
+func (k *Keyring) CheckPassphrase(ctx context.Context, passphrase []byte) error {
+	master, err := k.openMaster(ctx, passphrase)
+	clear(master)
+	return err
 }
 
 // Lock forgets the master key. What Identities has returned before stays usable to whoever holds it.
@@ -170,6 +181,16 @@ func (k *Keyring) delay(ctx context.Context) error {
 	case <-ctx.Done():
 		return fmt.Errorf("wait after a wrong passphrase: %w", ctx.Err())
 	}
+}
+
+// ErrShortPassphrase reports a new passphrase that is too short to protect private keys.
+var ErrShortPassphrase = fmt.Errorf("a new passphrase has at least %d bytes", minPassphrase)
+
+func checkNewPassphrase(passphrase []byte) error {
+	if len(passphrase) < minPassphrase {
+		return ErrShortPassphrase
+	}
+	return checkPassphrase(passphrase)
 }
 
 func checkPassphrase(passphrase []byte) error {
