@@ -130,6 +130,7 @@ func Encrypt(ctx context.Context, r io.Reader, out Outputs, opts *EncryptOptions
 			messages[i].Warnings = append(messages[i].Warnings, inside.warnings(h)...)
 		}
 	}
+	h = h.described(in)
 	inner, outer, first := h.contentOrText(), h, []byte(nil)
 	if opts.ProtectHeaders {
 		if inner, first, err = h.payload(opts.LegacyDisplay); err != nil {

@@ -9,6 +9,7 @@ import (
 	"mime"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // Limits of a header.
@@ -76,6 +77,42 @@ func (h header) contentOrText() header {
 		kept = append(header{{"Content-Type", []byte("Content-Type: text/plain; charset=us-ascii\r\n")}}, kept...)
 	}
 	return kept
+}
+
+// described adds what a mail without MIME fields leaves unsaid about its body, so that the part made of it does not lie: the
+// character set is UTF-8 when the bytes are that, and "unknown-8bit" (RFC 1428) when they are 8-bit and something else. What
+// is all ASCII stays what RFC 2045 section 5.2 says it is. Of a long body only the beginning is looked at; one that is ASCII
+// so far is called UTF-8, which ASCII is too. A mail with a Content-Type or a transfer encoding of its own stays as it is.
+func (h header) described(body *bufio.Reader) header {
+	encoding, err := h.transferEncoding()
+	if h.has("Content-Type") || err != nil || encoding != "7bit" && encoding != "8bit" && encoding != "binary" {
+		return h
+	}
+	head, err := body.Peek(body.Size()) // a failure of the reader comes again with the body
+	ascii := !slices.ContainsFunc(head, func(c byte) bool { return c >= 0x80 })
+	charset := "utf-8"
+	switch {
+	case ascii && err != nil:
+		return h
+	case !validUTF8(head, err != nil):
+		charset = "unknown-8bit"
+	}
+	out := append(slices.Clone(h), field{"Content-Type", []byte("Content-Type: text/plain; charset=" + charset + "\r\n")})
+	if encoding == "7bit" {
+		out = out.withEncoding("8bit")
+	}
+	return out
+}
+
+// validUTF8 reports whether text is UTF-8; when it goes on, its last character may be cut short.
+func validUTF8(text []byte, ended bool) bool {
+	for n := 0; !ended && n < utf8.UTFMax-1 && len(text) > 0; n++ {
+		if r, size := utf8.DecodeLastRune(text); r != utf8.RuneError || size != 1 {
+			break
+		}
+		text = text[:len(text)-1]
+	}
+	return utf8.Valid(text)
 }
 
 // without returns the fields but the Content- fields and those named.

@@ -116,7 +116,7 @@ var mails = []struct{ name, mail, inside string }{
 	{"small", "From: a@corp.example\nTo: peer@corp.example\nSubject: s\n\nhello\n", "Content-Type: text/plain; charset=us-ascii\r\n\r\nhello\r\n"},
 	{"empty", "To: peer@corp.example\n\n", "Content-Type: text/plain; charset=us-ascii\r\n\r\n"},
 	{"multipart", "To: peer@corp.example\nContent-Type: multipart/mixed; boundary=b\n\n--b\n\none\n--b--\n", "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\none\r\n--b--\r\n"},
-	{"large", "To: peer@corp.example\n\n" + strings.Repeat("a line of a larger mail\n", 20000), "Content-Type: text/plain; charset=us-ascii\r\n\r\n" + strings.Repeat("a line of a larger mail\r\n", 20000)},
+	{"large", "To: peer@corp.example\n\n" + strings.Repeat("a line of a larger mail\n", 20000), "Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n" + strings.Repeat("a line of a larger mail\r\n", 20000)},
 }
 
 func (p peer) encrypt(t testing.TB, mail string, opts EncryptOptions) []byte {

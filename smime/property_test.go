@@ -40,7 +40,18 @@ func canonical(mail string) string {
 		}
 	}
 	if !regexp.MustCompile(`(?im)^content-type *:`).MatchString(inner) {
-		inner = "Content-Type: text/plain; charset=us-ascii\r\n" + inner
+		_, raw, _ := strings.Cut(mail[end:], "\n")
+		switch {
+		case len(raw) < blockSize && !strings.ContainsFunc(raw, func(r rune) bool { return r >= 0x80 }):
+			inner = "Content-Type: text/plain; charset=us-ascii\r\n" + inner
+		case strings.Contains(raw[:min(len(raw), blockSize)], "\xff"):
+			inner += "Content-Type: text/plain; charset=unknown-8bit\r\n"
+		default:
+			inner += "Content-Type: text/plain; charset=utf-8\r\n"
+		}
+		if !strings.Contains(inner, "charset=us-ascii") && !regexp.MustCompile(`(?im)^content-transfer-encoding *:`).MatchString(inner) {
+			inner += "Content-Transfer-Encoding: 8bit\r\n"
+		}
 	}
 	body := mail[end:]
 	if !regexp.MustCompile(`(?im)^content-transfer-encoding *: *binary`).MatchString(inner) {

@@ -111,7 +111,7 @@ func Sign(ctx context.Context, r io.Reader, w io.Writer, opts *SignOptions) (*Si
 	if _, err := lines.Write(outer); err != nil {
 		return nil, fmt.Errorf("write mail: %w", err)
 	}
-	if err := s.entity(lines, h.contentOrText(), in); err != nil {
+	if err := s.entity(lines, h.described(in).contentOrText(), in); err != nil {
 		return nil, fmt.Errorf("sign mail: %w", err)
 	}
 	if err := errors.Join(lf.Flush(), out.Flush()); err != nil {
