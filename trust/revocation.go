@@ -1,6 +1,7 @@
 package trust
 
 import (
+	"cmp"
 	"crypto/x509"
 	"errors"
 	"slices"
@@ -66,10 +67,13 @@ func (p *Policy) revocationFindings(r Revocation) []Finding {
 	case r.Status == StatusRevoked:
 		return []Finding{{State: Revoked, Reason: r.sentence(), Hint: r.Hint, Since: r.Since}}
 	case r.Status == StatusUnknown && p.RevocationRequired:
-		return []Finding{{State: RevocationUnknown, Reason: r.sentence(), Hint: r.Hint}}
+		return []Finding{{State: RevocationUnknown, Reason: r.sentence(), Hint: cmp.Or(r.Hint, hintRequired)}}
 	}
 	return nil
 }
+
+// hintRequired is for a revocation that is not known, for a reason without advice of its own.
+const hintRequired = "galsyncd status says what could not be fetched; trust.revocation_required of the configuration demands it"
 
 // sentence completes "the certificate is ...".
 func (r Revocation) sentence() string {

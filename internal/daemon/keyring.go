@@ -31,13 +31,18 @@ func (k Keyring) Status(context.Context) (service.KeyringStatus, error) {
 		return service.KeyringStatus{}, keyringProblem("list the keyring", err)
 	}
 	s := service.KeyringStatus{Exists: exists, Identities: len(list), Requests: len(waiting), Warnings: expiryWarnings(list, k.Keys.Now())}
+	s.Warnings = append(s.Warnings, k.Keys.passphraseWarnings()...)
 	s.Unlocked, s.Until = k.Keys.Keyring.Unlocked()
 	return s, nil
 }
 
 // ChangePassphrase implements service.Keyring.
 func (k Keyring) ChangePassphrase(ctx context.Context, old, new service.Secret) error {
-	return keyringProblem("change the passphrase", k.Keys.Keyring.ChangePassphrase(ctx, old, new))
+	err := k.Keys.Keyring.ChangePassphrase(ctx, old, new)
+	if err == nil {
+		k.Keys.unfit.Store(false) // it may fit now; the next try tells
+	}
+	return keyringProblem("change the passphrase", err)
 }
 
 // Backup implements service.Keyring.

@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/galsyncd/galsyncd/internal/keyring"
@@ -32,6 +33,9 @@ type Keys struct {
 
 	mu      sync.Mutex
 	refused bool // somebody locked it, or the passphrase of the configuration did not open it
+
+	// unfit: the passphrase of the configuration did not open it. Apart from mu, which is held while a passphrase is tried.
+	unfit atomic.Bool
 }
 
 // period is UnlockFor or the longest time.
@@ -65,10 +69,26 @@ func (k *Keys) openByConfiguration(ctx context.Context) bool {
 	}
 	if err != nil {
 		k.refused = errors.Is(err, keyring.ErrWrongPassphrase)
+		k.unfit.Store(k.refused)
 		k.Log.WarnContext(ctx, "the passphrase of keyring.passphrase_file does not open the keyring", "error", err)
 		return false
 	}
+	k.unfit.Store(false)
 	return true
+}
+
+// passphraseWarnings says why the passphrase of the configuration does not open the keyring, as far as that is known.
+func (k *Keys) passphraseWarnings() []string {
+	if k.Passphrase == nil {
+		return nil
+	}
+	if _, err := k.Passphrase(); err != nil {
+		return []string{"keyring.passphrase_file cannot be used: " + err.Error()}
+	}
+	if k.unfit.Load() {
+		return []string{"the passphrase in keyring.passphrase_file is not that of the keyring: correct it and restart galsyncd; until then: galsyncd unlock"}
+	}
+	return nil
 }
 
 // manual notes that a person opened (true) or locked (false) the keyring.

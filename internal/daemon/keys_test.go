@@ -143,6 +143,20 @@ func TestOpenByConfiguration(t *testing.T) {
 	passphrase = "wrong"
 	open(keyring.ErrLocked, 5)
 	open(keyring.ErrLocked, 5) // a wrong one is tried once
+	warned := func(want string) {
+		t.Helper()
+		s, err := service.Status(t.Context())
+		if text := strings.Join(s.Warnings, "\n"); err != nil || !strings.Contains(text, want) || want == "" && text != "" {
+			t.Errorf("warnings %q, %v; want %q", text, err, want)
+		}
+	}
+	warned("is not that of the keyring")
+	fails = true
+	warned("cannot be used: no such file")
+	fails, passphrase = false, "right"
+	keys.manual(true)
+	open(nil, 8)
+	warned("")
 }
 
 // TestTwoKeys holds that a mail signed with a certificate for signing only names the one to encrypt to.
