@@ -143,7 +143,7 @@ func (a *app) runServe(ctx context.Context, user bool) error {
 		installer := &installed.Installer{Shelf: shelf, Book: book, ForEveryone: role == config.RoleSystem}
 		verifier.Installer = installer
 		installer.Verify = verifier.Findings // with what was installed
-		certificates = rooms.Certificates{Installer: installer, Directory: dir}
+		certificates = rooms.Certificates{Installer: installer, Directory: dir, Revocations: status.Revocations}
 	}
 	if keysErr == nil && role == config.RoleUser {
 		encrypter.Signer = &rooms.Signer{Keys: newKeys(cfg, keys, log), Now: time.Now}

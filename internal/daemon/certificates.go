@@ -20,6 +20,8 @@ type Certificates struct {
 	Installer *installed.Installer
 	// Directory knows certificates that can be trusted without being installed before.
 	Directory service.Directory
+	// Revocations fetches what is needed about a certificate as soon as it is installed; nil when nothing is fetched.
+	Revocations *Revocations
 }
 
 // List implements service.Certificates.
@@ -56,6 +58,15 @@ func (c Certificates) Install(ctx context.Context, data []byte, o installed.Opti
 		work = c.Installer.Examine
 	}
 	r, err := work(ctx, data, o)
+	if err == nil && !dry {
+		var addresses []string
+		for _, item := range r.Certificates {
+			for _, a := range item.For {
+				addresses = append(addresses, string(a))
+			}
+		}
+		c.Revocations.soon(ctx, addresses)
+	}
 	return r, certificateProblem("install a certificate", err)
 }
 

@@ -61,6 +61,17 @@ func (r *Revocations) Judge(ctx context.Context, entries bool) {
 	}
 }
 
+// soon has what is needed about the certificates of these addresses fetched now. The receiver may be nil.
+func (r *Revocations) soon(ctx context.Context, addresses []string) {
+	if r == nil || r.Service == nil || len(addresses) == 0 {
+		return
+	}
+	if _, err := r.Book.Lookup(ctx, addresses); err != nil { // the answer says what is needed
+		r.Log.WarnContext(ctx, "revocation data of a new certificate is fetched later", "error", err)
+	}
+	r.Service.Soon()
+}
+
 func (r *Revocations) judge(ctx context.Context, entries bool) error {
 	addresses, err := r.addresses(ctx, entries)
 	if err != nil {

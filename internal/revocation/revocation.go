@@ -57,6 +57,7 @@ type Service struct {
 	counts      [2]int       // targets by kind
 	dropped     map[key]bool // targets that found no room since the last run, up to maxDropped
 	restored    bool
+	woken       chan struct{} // made when it is first needed
 }
 
 var _ trust.Revocations = (*Service)(nil)

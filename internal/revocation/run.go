@@ -72,7 +72,25 @@ func (s *Service) Run(ctx context.Context, all bool) (Report, error) {
 	return run.report, nil
 }
 
-// Serve runs whenever something is due, until ctx ends. It looks once a minute.
+// Soon has Serve look now for what is due, because somebody is likely to wait for it.
+func (s *Service) Soon() {
+	select {
+	case s.wake() <- struct{}{}:
+	default: // it is about to look
+	}
+}
+
+// wake is the channel of Soon.
+func (s *Service) wake() chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.woken == nil {
+		s.woken = make(chan struct{}, 1)
+	}
+	return s.woken
+}
+
+// Serve runs whenever something is due, until ctx ends. It looks once a minute, and after Soon.
 func (s *Service) Serve(ctx context.Context) {
 	tick := time.NewTicker(time.Minute)
 	defer tick.Stop()
@@ -81,9 +99,10 @@ func (s *Service) Serve(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			if _, err := s.Run(ctx, false); err != nil {
-				s.log().Warn("revocation data is not current", "error", err)
-			}
+		case <-s.wake():
+		}
+		if _, err := s.Run(ctx, false); err != nil {
+			s.log().Warn("revocation data is not current", "error", err)
 		}
 	}
 }

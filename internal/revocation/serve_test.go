@@ -137,3 +137,33 @@ func TestServe(t *testing.T) {
 		<-done
 	})
 }
+
+// TestSoon: what somebody waits for is fetched at once.
+func TestSoon(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ca := newAuthority(t, "CA", x509.KeyUsageCertSign|x509.KeyUsageCRLSign)
+		leaf := ca.sign(t, &x509.Certificate{SerialNumber: big.NewInt(5), Subject: pkix.Name{CommonName: "P"}, NotBefore: time.Now().AddDate(-1, 0, 0),
+			NotAfter: time.Now().AddDate(1, 0, 0), CRLDistributionPoints: []string{listURL}}, ca.key)
+		client := &Client{maxSize: DefaultMaxSize, http: &http.Client{Transport: wire(func(r *http.Request) (*http.Response, error) {
+			list := ca.crl(t, x509.RevocationList{ThisUpdate: time.Now(), NextUpdate: time.Now().Add(8 * time.Hour)})
+			return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(bytes.NewReader(list)), Request: r}, nil
+		})}}
+		s := &Service{Store: &memory{values: map[string][]byte{}}, Client: client}
+		s.Soon() // before Serve, and with nothing to do
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		go s.Serve(ctx)
+		began := time.Now()
+		status := func() trust.RevocationStatus { return s.Revocation(leaf, ca.cert, time.Now()).Status }
+		if got := status(); got != trust.StatusUnknown {
+			t.Errorf("%s before it was fetched", got)
+		}
+		synctest.Wait()
+		s.Soon()
+		s.Soon()
+		synctest.Wait()
+		if got, took := status(), time.Since(began); got != trust.StatusGood || took >= time.Second {
+			t.Errorf("%s after %s, want good at once", got, took)
+		}
+	})
+}
