@@ -194,7 +194,11 @@ func (p *Policy) explainChain(cert *x509.Certificate, intermediates []*x509.Cert
 		return fmt.Sprintf("issued by %s, but its chain to a trusted anchor does not hold: %s", issuer, why), ""
 	}
 	if bytes.Equal(cert.RawIssuer, cert.RawSubject) {
-		return "self-signed and not among the trusted anchors", "if it is genuine, add it to trust.anchors"
+		hint := "if it is genuine, add it to trust.anchors"
+		if !cert.IsCA {
+			hint = "if you are sure that it is theirs, trust it alone: galsyncd cert install, galsyncd cert trust"
+		}
+		return "self-signed and not among the trusted anchors", hint
 	}
 	if top == cert {
 		return fmt.Sprintf("issued by %s, which is not among the trusted anchors", issuer), anchorHint

@@ -45,7 +45,7 @@ func printMessage(w io.Writer, m encryptedMessage, explain bool) {
 		return
 	}
 	if explain {
-		fmt.Fprintf(w, "encrypted: %s with %s for %s\n", m.Cipher, strings.Join(m.KeyManagement, " and "), strings.Join(m.Recipients, ", "))
+		fmt.Fprintf(w, "message for %s: %s with %s\n", strings.Join(m.Recipients, ", "), m.Cipher, strings.Join(m.KeyManagement, " and "))
 		lines(w, "  ", m.Reasons)
 	}
 	lines(w, "warning: ", m.Warnings)

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -53,7 +54,7 @@ func printResult(w io.Writer, r *client.Result) {
 		fmt.Fprintf(w, "encrypt by default: %s\n", map[bool]string{true: "yes", false: "no"}[*r.EncryptByDefault])
 	}
 	if len(r.Blocking) == 0 {
-		fmt.Fprintln(w, "encrypted: mail to all of these can be encrypted")
+		fmt.Fprintln(w, "can be encrypted: mail to all of these")
 		return
 	}
 	fmt.Fprintf(w, "unable to encrypt: %s\n", strings.Join(r.Blocking, ", "))
@@ -69,16 +70,35 @@ func printAnswer(w io.Writer, r client.Answer) {
 		lines(w, "  ", r.Reasons)
 	}
 	for _, m := range r.Members {
-		fmt.Fprintf(w, "  member %s: %s\n", m.Address, m.State)
+		printMember(w, m, "  ")
 	}
 	lines(w, "  warning: ", r.Warnings)
 	lines(w, "  hint: ", r.Hints)
 	for i, c := range r.Explain {
-		printCandidate(w, i+1, c)
+		printCandidate(w, "  ", i+1, c)
 	}
 }
 
-func printCandidate(w io.Writer, n int, c client.Candidate) {
+// printMember shows a member of a group, and whom it holds when it is a group itself.
+func printMember(w io.Writer, m client.Answer, indent string) {
+	fmt.Fprintf(w, "%smember %s: %s\n", indent, m.Address, m.State)
+	for i, c := range m.Explain {
+		printCandidate(w, indent+"  ", i+1, c)
+	}
+	if len(m.Explain) > 0 || !explained(m) {
+		return
+	}
+	for _, inner := range m.Members {
+		printMember(w, inner, indent+"  ")
+	}
+}
+
+// explained reports whether an answer says anywhere which certificates were considered.
+func explained(a client.Answer) bool {
+	return len(a.Explain) > 0 || slices.ContainsFunc(a.Members, explained)
+}
+
+func printCandidate(w io.Writer, indent string, n int, c client.Candidate) {
 	what := "a value that holds no certificate"
 	if c.Certificate != nil {
 		what = fmt.Sprintf("%s, %s, %s to %s, sha256 %.16s…", c.Certificate.Subject, c.Certificate.Key, day(c.Certificate.NotBefore), day(c.Certificate.NotAfter), c.Certificate.SHA256)
@@ -87,10 +107,10 @@ func printCandidate(w io.Writer, n int, c client.Candidate) {
 	if c.Chosen {
 		mark = "chosen"
 	}
-	fmt.Fprintf(w, "  %d. %s: %s (%s %s)\n", n, mark, what, c.Source, c.Property)
-	lines(w, "     ", c.Reasons)
+	fmt.Fprintf(w, "%s%d. %s: %s (%s)\n", indent, n, mark, what, strings.TrimSpace(c.Source+" "+c.Property))
+	lines(w, indent+"   ", c.Reasons)
 	if text := revocationText(c.Revocation); text != "" {
-		fmt.Fprintf(w, "     %s\n", text)
+		fmt.Fprintf(w, "%s   %s\n", indent, text)
 	}
 }
 

@@ -156,8 +156,12 @@ func (i *Installer) state(ctx context.Context, p *Place, sha256 string) error {
 		return err
 	}
 	for _, c := range result.Recipients[0].Explain {
-		if c.Certificate != nil && c.Certificate.SHA256 == sha256 && (c.Source == recipients.Installed || c.Chosen) {
-			p.State, p.Reasons, p.Used = c.State, c.Reasons, p.Used || c.Chosen
+		if c.Certificate == nil || c.Certificate.SHA256 != sha256 || c.Source != recipients.Installed && !c.Chosen {
+			continue
+		}
+		// An administrator may have installed the same for everyone: the best of the two counts, which comes first.
+		if p.Used = p.Used || c.Chosen; p.State == "" {
+			p.State, p.Reasons = c.State, c.Reasons
 		}
 	}
 	return nil
@@ -253,7 +257,11 @@ func (i *Installer) adopt(ctx context.Context, o TrustOptions) (*Entry, error) {
 	if i.ForEveryone {
 		how = keyring.HowAdmin
 	}
-	made, err := i.Shelf.Store.Install(keyring.Installation{Certificate: o.Known, Addresses: o.Addresses, How: how, From: "the address book", Trust: true})
+	from, err := i.origin(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	made, err := i.Shelf.Store.Install(keyring.Installation{Certificate: o.Known, Addresses: o.Addresses, How: how, From: from, Trust: true})
 	if err != nil {
 		return nil, err
 	}
@@ -261,6 +269,27 @@ func (i *Installer) adopt(ctx context.Context, o TrustOptions) (*Entry, error) {
 		return nil, err
 	}
 	return i.Entry(ctx, made.Fingerprint)
+}
+
+// origin says which source has a certificate that is adopted.
+func (i *Installer) origin(ctx context.Context, o TrustOptions) (string, error) {
+	result, err := i.Book.Lookup(ctx, []string{string(o.Addresses[0])})
+	if err != nil {
+		return "", err
+	}
+	for _, c := range result.Recipients[0].Explain {
+		if c.Certificate == nil || !c.Certificate.X509.Equal(o.Known) {
+			continue
+		}
+		switch c.Source {
+		case recipients.Contacts:
+			return "the contacts", nil
+		case recipients.Installed:
+			return "what an administrator installed for everyone", nil
+		}
+		break
+	}
+	return "the address book", nil
 }
 
 func (i *Installer) trustIssuer(sum [sha256.Size]byte, known *x509.Certificate) error {

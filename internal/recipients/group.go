@@ -24,6 +24,9 @@ func (q *question) group(ctx context.Context, s directory.Sighting, inside []mai
 	if obstacle := q.membership(s); obstacle != "" {
 		a.Reasons = []string{obstacle}
 		a.Hints = []string{"address the members one by one"}
+		if s.Members != nil && !s.Members.Unknown && !s.Members.Truncated && len(s.Members.Members) == 0 {
+			a.Hints = []string{"nobody would get the mail: ask whoever looks after the group"}
+		}
 		return a, nil
 	}
 	if len(inside) >= maxGroupDepth {

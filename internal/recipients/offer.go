@@ -82,14 +82,19 @@ func (q *question) offered(address mailaddr.Address, o Offer) Candidate {
 	}
 	findings := q.book.policy().ForEncryption(cert.X509, ask)
 	c.Revocation = q.revocation(cert.X509, ask)
-	if len(findings) == 1 && findings[0].State == trust.Untrusted { // nothing else stands in the way of a person's word
-		findings[0].Hint = "if you are sure that it is theirs: galsyncd cert trust " + cert.SHA256
-	}
+	onTheirWord(findings, cert)
 	if old := q.tooOld(o); old != nil {
 		findings = append(findings, *old)
 	}
 	c.judged(findings)
 	return c
+}
+
+// onTheirWord gives the hint how a person's word makes a certificate usable, when nothing else stands in the way.
+func onTheirWord(findings []trust.Finding, cert *Certificate) {
+	if len(findings) == 1 && findings[0].State == trust.Untrusted {
+		findings[0].Hint = "if you are sure that it is theirs: galsyncd cert trust " + cert.SHA256
+	}
 }
 
 // tooOld is the finding against an offer that its source did not confirm for too long; nil while it is fresh.

@@ -90,15 +90,22 @@ func (s *Server) encryptByDefault(ctx context.Context, values url.Values) (*bool
 // presentableResult drops explanations that nobody asked for, without touching the original.
 func presentableResult(result recipients.Result, explain bool) recipients.Result {
 	result.Blocking = notNil(result.Blocking)
-	result.Recipients = slices.Clone(notNil(result.Recipients))
-	for i := range result.Recipients {
-		answer := &result.Recipients[i]
+	result.Recipients = presentable(notNil(result.Recipients), explain)
+	return result
+}
+
+// presentable does so for answers and for the members of groups.
+func presentable(answers []recipients.Answer, explain bool) []recipients.Answer {
+	answers = slices.Clone(answers)
+	for i := range answers {
+		answer := &answers[i]
 		answer.Reasons = notNil(answer.Reasons)
+		answer.Members = presentable(answer.Members, explain)
 		if !explain {
 			answer.Explain = nil
 		}
 	}
-	return result
+	return answers
 }
 
 func (s *Server) getDirectory(w http.ResponseWriter, r *http.Request) error {
