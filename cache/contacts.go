@@ -59,6 +59,10 @@ func (t *transaction) Contacts(f func(directory.Contact) error) error {
 	})
 }
 
+func (t *transaction) ContactIDs(address directory.Address) ([]string, error) {
+	return t.contactIDs(indexAddress, string(address)+"\x00", maxSightings)
+}
+
 func (t *transaction) PutContact(c directory.Contact) error {
 	if c.ID == "" || len(c.ID) > directory.MaxContactID {
 		return fmt.Errorf("a contact with an identifier of %d bytes", len(c.ID))
@@ -155,7 +159,7 @@ type ContactSighting struct {
 // ContactsOf returns the contacts that have the address, in order of their identifiers. None is not an error.
 func (c *Cache) ContactsOf(ctx context.Context, address directory.Address) (found []ContactSighting, err error) {
 	err = c.view(ctx, func(tx *transaction) error {
-		ids, err := tx.contactIDs(indexAddress, string(address)+"\x00", maxSightings)
+		ids, err := tx.ContactIDs(address)
 		if err != nil || len(ids) == 0 {
 			return err
 		}

@@ -46,10 +46,7 @@ func (r *run) refreshBatch(ctx context.Context, source BatchResolver, batch []kn
 // settleBatch stores what was said about the addresses of a batch, in one transaction.
 func (r *run) settleBatch(batch []known, results []Resolved) error {
 	for i, result := range results {
-		if result.Err == nil {
-			continue
-		}
-		if err := r.undetermined(batch[i].address, result.Err.Error()); err != nil {
+		if _, err := r.unsaid(batch[i].address, result); err != nil {
 			return err
 		}
 	}
@@ -61,6 +58,28 @@ func (r *run) settleBatch(batch []known, results []Resolved) error {
 		}
 		return r.state.save(tx)
 	})
+}
+
+// isContact is why an answer says nothing about an entry of the address book.
+const isContact = "the server names one of the account's own contacts for it, and no entry of its directory"
+
+// unsaid reports that a result says nothing about an address, or nothing of use about an entry that has it, and notes it.
+func (r *run) unsaid(address Address, result Resolved) (bool, error) {
+	switch {
+	case result.Err != nil:
+		return true, r.undetermined(address, result.Err.Error())
+	case result.Contact == nil:
+		return false, nil
+	}
+	var owners []Address
+	err := r.sync.Store.View(func(tx Tx) (err error) {
+		owners, err = tx.Owners(address)
+		return err
+	})
+	if err != nil || len(owners) == 0 {
+		return false, err
+	}
+	return true, r.undetermined(address, isContact)
 }
 
 func addressesOf(batch []known) []Address {
@@ -140,13 +159,12 @@ func unanswered(batch []Address, err error) []Resolved {
 }
 
 func (r *run) confirmOne(address Address, result Resolved) error {
-	if result.Err != nil {
-		if err := r.undetermined(address, result.Err.Error()); err != nil {
-			return err
-		}
+	unsaid, err := r.unsaid(address, result)
+	if err != nil {
+		return err
 	}
 	at := slices.IndexFunc(result.Records, func(rec Record) bool { return rec.Primary == address })
-	if at < 0 && result.Err == nil {
+	if at < 0 && !unsaid {
 		return nil
 	}
 	return r.sync.Store.Update(func(tx Tx) error {

@@ -67,9 +67,15 @@ type Contact struct {
 	Undecodable   []Undecodable     `json:"undecodable,omitempty"`
 	// Changed is when this content was first seen.
 	Changed time.Time `json:"changed"`
-	// Confirmed is set when a later listing had another version that could not be read: when the server last confirmed
-	// this one. Zero while it is the version of the last listing.
+	// Confirmed is when the server last confirmed this content, where that was not by the last listing: by an exact answer
+	// about its address, or before a listing had another version that could not be read. Zero while it is the version of the
+	// last listing.
 	Confirmed time.Time `json:"confirmed,omitzero"`
+	// Resolved marks a contact that an exact answer about its only address brought, and no listing.
+	Resolved bool `json:"resolved,omitempty"`
+	// Denied is, for a contact that is Resolved, when the run started in which the server last said that there is none with
+	// a certificate; zero since it said that there is.
+	Denied time.Time `json:"denied,omitzero"`
 }
 
 // Seen says when the server last confirmed a contact; listed is ContactHistory.Finished.

@@ -31,14 +31,19 @@ type ContactReport struct {
 	Hint  string `json:"hint,omitempty"`
 }
 
-// ContactHistory is what a store remembers about earlier listings. The zero value: there was none.
+// ContactHistory is what a store remembers about how contacts were read before. The zero value: never.
 type ContactHistory struct {
-	// Finished is when the last complete listing began: every contact of the store was in it.
+	// Finished is when the last complete listing began: every contact of the store that is not Resolved was in it.
 	Finished time.Time `json:"finished,omitzero"`
 	// Doubted is when a complete listing lacked more contacts than the guard lets go, and DoubtedLost how many. The next one
 	// is believed when it lacks no more.
 	Doubted     time.Time `json:"doubted,omitzero"`
 	DoubtedLost int       `json:"doubtedLost,omitempty"`
+	// Resolved is when the last run began whose exact answers about contacts were believed. ResolvedLost is how many
+	// contacts the run after it was told are gone, more than the guard lets go; the next one is believed when it is told of no
+	// more.
+	Resolved     time.Time `json:"resolved,omitzero"`
+	ResolvedLost int       `json:"resolvedLost,omitempty"`
 }
 
 // GuardText says, after a guarded run, what it would have lost.
@@ -94,7 +99,7 @@ func (r *run) contacts(ctx context.Context) {
 	rep := &ContactReport{}
 	r.state.Report.Contacts = rep
 	c := &contactRun{run: r, report: rep, began: r.sync.now()}
-	err := c.read(ctx)
+	err := c.bring(ctx)
 	switch {
 	case err != nil && ctx.Err() != nil:
 		rep.Outcome, rep.Error, rep.Hint = Stopped, StoppedText, StoppedHint
@@ -120,6 +125,14 @@ func forgetContacts(tx Tx) error {
 		err = errors.Join(err, tx.DeleteContact(id))
 	}
 	return errors.Join(err, tx.SetState(contactsKey, nil))
+}
+
+// bring reads the contacts, or concludes what exact answers said of them.
+func (c *contactRun) bring(ctx context.Context) error {
+	if c.tellsContacts() {
+		return c.concludeResolved()
+	}
+	return c.read(ctx)
 }
 
 func (c *contactRun) read(ctx context.Context) (err error) {
@@ -267,7 +280,7 @@ func (c *contactRun) take(tx Tx, ref ContactRef, answer ContactAnswer) error {
 	default:
 		contact.Changed = old.Changed // fetched again without need
 	}
-	return tx.PutContact(contact)
+	return errors.Join(supersede(tx, contact), tx.PutContact(contact))
 }
 
 // conclude applies what is lost, all in one transaction with the history: contacts that are gone from the server, and
@@ -279,9 +292,15 @@ func (c *contactRun) conclude() error {
 		return nil
 	}
 	return c.sync.Store.Update(func(tx Tx) error {
-		var gone []string
+		var gone, old []string
 		stored, certified := -c.report.Added, 0
 		err := tx.Contacts(func(k Contact) error {
+			if k.Resolved { // no listing can miss it; without an answer it goes after a while
+				if c.began.Sub(k.Confirmed) > MemoryOfQuestions {
+					old = append(old, k.ID)
+				}
+				return nil
+			}
 			stored++
 			if len(k.Certificates) > 0 {
 				certified++
@@ -300,13 +319,13 @@ func (c *contactRun) conclude() error {
 			c.history.Doubted, c.history.DoubtedLost = c.began, lost
 			return c.history.save(tx)
 		}
-		for _, id := range gone {
+		for _, id := range append(gone, old...) {
 			err = errors.Join(err, tx.DeleteContact(id))
 		}
 		for _, contact := range c.bare {
 			err = errors.Join(err, tx.PutContact(contact))
 		}
-		c.report.Outcome, c.report.Removed = Complete, len(gone)
+		c.report.Outcome, c.report.Removed = Complete, len(gone)+len(old)
 		c.report.Changed += len(c.bare)
 		return errors.Join(err, ContactHistory{Finished: c.began}.save(tx))
 	})

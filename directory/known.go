@@ -71,6 +71,7 @@ func (s *Sync) Ask(ctx context.Context, address Address) (found bool, err error)
 		return false, fmt.Errorf("ask for %s: %w", address, err)
 	}
 	now := s.now()
+	found = len(resolution.Records) > 0 || resolution.Contact != nil
 	r := &run{sync: s, state: &state{Started: now}}
 	err = s.Store.Update(func(tx Tx) error {
 		for _, rec := range resolution.Records {
@@ -83,10 +84,15 @@ func (s *Sync) Ask(ctx context.Context, address Address) (found bool, err error)
 				return err
 			}
 		}
-		q := Question{Asked: now, Found: len(resolution.Records) > 0, Wanted: now}
+		if resolution.Contact != nil { // as above: that there is none is for a run to believe
+			if err := r.settleContact(tx, address, resolution); err != nil {
+				return err
+			}
+		}
+		q := Question{Asked: now, Found: found, Wanted: now}
 		return errors.Join(q.save(tx, address), forgetNowAndThen(tx, now))
 	})
-	return len(resolution.Records) > 0, err
+	return found, err
 }
 
 // take stores a record that was found by an address.
@@ -165,7 +171,7 @@ func (r *run) refreshAll(ctx context.Context, source Resolver, due []known) erro
 }
 
 // prove asks, after a walk, for the addresses that no entry lists but that may be aliases: those of Addresses, and in turns
-// those that an exact look-up found before.
+// those that an exact look-up found before; and for contacts, where only an exact question tells of them.
 func (r *run) prove(ctx context.Context) error {
 	source, ok := r.sync.Source.(Resolver)
 	if !ok {
@@ -193,13 +199,17 @@ func (r *run) unlisted() (due []known, err error) {
 			}
 			return nil
 		})
+		resolved := map[Address]bool{}
+		if r.tellsContacts() {
+			err = errors.Join(err, r.contactAddresses(tx, all), resolvedContacts(tx, resolved))
+		}
 		for a := range all {
 			last, qErr := LastQuestion(tx, a)
 			listed, lErr := isListed(tx, a)
 			if err = errors.Join(err, qErr, lErr); err != nil {
 				return err
 			}
-			if !listed && r.waiting(last.Asked) {
+			if (!listed || resolved[a]) && r.waiting(last.Asked) {
 				due = append(due, known{a, last})
 			}
 		}
@@ -207,6 +217,16 @@ func (r *run) unlisted() (due []known, err error) {
 	})
 	slices.SortFunc(due, func(a, b known) int { return cmp.Compare(a.address, b.address) })
 	return due, err
+}
+
+// resolvedContacts adds the addresses of contacts that are Resolved.
+func resolvedContacts(tx Tx, all map[Address]bool) error {
+	return tx.Contacts(func(c Contact) error {
+		for i := 0; c.Resolved && i < len(c.Addresses); i++ {
+			all[c.Addresses[i]] = true
+		}
+		return nil
+	})
 }
 
 // isListed reports that an entry lists an address.
@@ -310,7 +330,7 @@ func (r *run) contactAddresses(tx Tx, all map[Address]bool) error {
 			if err != nil {
 				return err
 			}
-			if q.Found || r.state.Full || r.state.Started.Sub(q.Asked) >= groupPeriod*24*time.Hour || turn(string(a), r.day(), groupPeriod) {
+			if c.Resolved || q.Found || r.state.Full || r.state.Started.Sub(q.Asked) >= groupPeriod*24*time.Hour || turn(string(a), r.day(), groupPeriod) {
 				all[a] = true
 			}
 		}
@@ -353,6 +373,13 @@ func (r *run) settleKnown(tx Tx, k known, result Resolved) error {
 	now := r.sync.now()
 	k.last.Asked = now
 	if result.Err != nil {
+		return k.last.save(tx, k.address)
+	}
+	if err := r.settleContact(tx, k.address, result.Resolution); err != nil {
+		return err
+	}
+	if result.Contact != nil { // it says nothing about the address book
+		k.last.Found = true
 		return k.last.save(tx, k.address)
 	}
 	home := false

@@ -67,8 +67,10 @@ func keepAddresses(tx Tx, entry *Entry, old Entry, now time.Time) error {
 	return nil
 }
 
-func indexCertificate(e Entry, raw []byte) int {
-	return slices.IndexFunc(e.Certificates, func(c UserCertificate) bool { return bytes.Equal(c.Raw, raw) })
+func indexCertificate(e Entry, raw []byte) int { return indexRaw(e.Certificates, raw) }
+
+func indexRaw(all []UserCertificate, raw []byte) int {
+	return slices.IndexFunc(all, func(c UserCertificate) bool { return bytes.Equal(c.Raw, raw) })
 }
 
 // validOn reports that a certificate is within its time.

@@ -238,7 +238,10 @@ type state struct {
 	Paused bool `json:"paused,omitempty"`
 	// Answered is when the server last gave an answer.
 	Answered time.Time `json:"answered,omitzero"`
-	Report   Report    `json:"report"`
+	// ContactsAdded and ContactsChanged count contacts that exact answers brought.
+	ContactsAdded   int    `json:"contactsAdded,omitempty"`
+	ContactsChanged int    `json:"contactsChanged,omitempty"`
+	Report          Report `json:"report"`
 }
 
 // done notes that the walk is past a leaf.

@@ -33,6 +33,10 @@ type Resolved struct {
 // Resolution is what a server said to one address.
 type Resolution struct {
 	Records []Record
+	// Contact is what the server has when it says that the address is one of the account's own contacts, which is never
+	// an entry of the address book: its only address is the one asked for, and it has no Values when the server has no valid
+	// certificate of it. Records is empty then. Nil otherwise, and for a source that is no ContactTeller.
+	Contact *Record
 	// Unlisted reports that the server found Records by the address but does not list it among theirs.
 	Unlisted bool
 }

@@ -44,6 +44,8 @@ type Tx interface {
 	Contact(id string) (Contact, error)
 	// Contacts calls f for each contact, in order of their identifiers.
 	Contacts(f func(Contact) error) error
+	// ContactIDs returns the identifiers of contacts with an address, in order; of very many the first.
+	ContactIDs(address Address) ([]string, error)
 	PutContact(Contact) error
 	// DeleteContact of a contact that is not there does nothing.
 	DeleteContact(id string) error

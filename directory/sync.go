@@ -29,8 +29,8 @@ type Sync struct {
 	KnownOnly bool
 	// Addresses are always known.
 	Addresses []Address
-	// Contacts reads the personal contacts of the account after each run; the source must be a ContactSource. Without it
-	// contacts that are stored are forgotten.
+	// Contacts reads the personal contacts of the account after each run from a ContactSource, or keeps what a ContactTeller
+	// says of them in its answers; the source must be one of the two. Without it contacts that are stored are forgotten.
 	Contacts bool
 	// MaxRemovals is the share of entries (0 to 1) that one run may lose. When more are missing, or more would lose their
 	// last usable certificate, the run removes nothing: see Guarded. One entry may always go. Zero means 0.2.

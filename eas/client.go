@@ -59,6 +59,9 @@ type Client struct {
 	// AcceptContacts takes recipients of type 2, which the protocol defines as the account's own contacts, for people of
 	// the directory. It is for servers that say 2 of everybody, and for accounts whose contacts nobody else can write.
 	AcceptContacts bool
+	// Contacts returns recipients of type 2 as contacts of the account (directory.Resolution.Contact). Without it, and
+	// without AcceptContacts, the answer is of no use.
+	Contacts bool
 	// PolicyMet names elements of the policy document (MS-ASPROV section 2.2.2) for which the administrator vouches that
 	// this machine meets them, for example "RequireDeviceEncryption".
 	PolicyMet []string

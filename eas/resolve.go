@@ -46,6 +46,8 @@ type Recipient struct {
 	DisplayName string
 	// List reports a distribution list; its certificates are those of its members and are not here.
 	List bool
+	// Contact reports one of the account's own contacts, not an entry of the directory (Client.Contacts).
+	Contact bool
 	// Values are the certificates: none when the server says that it has no valid one. A value may hold a Fault.
 	Values []directory.Value
 }
@@ -94,6 +96,7 @@ var errCut = fmt.Errorf("%w: it has more certificates for this address than it l
 // Errors of one address.
 var (
 	errTooLong = fmt.Errorf("%w: the address is longer than %d characters, which ActiveSync does not take", ErrNoAnswer, maxTo)
+	errContact = fmt.Errorf("%w from its directory: the address is one of the account's own contacts (exchange.eas.accept_contacts takes them)", ErrNoAnswer)
 	errRefused = fmt.Errorf("%w: it does not take this address (status %d)", ErrNoAnswer, limitsExceeded)
 )
 
@@ -250,8 +253,10 @@ func (c *Client) recipient(e *wbxml.Element) (*Recipient, error) {
 	switch kind := number(e.TextAt(wbxml.ResolveRecipientsType)); {
 	case kind == 1:
 	case kind == 2 && c.AcceptContacts:
+	case kind == 2 && c.Contacts:
+		r.Contact = true
 	case kind == 2:
-		return nil, fmt.Errorf("%w from its directory: the address is one of the account's own contacts (exchange.eas.accept_contacts takes them)", ErrNoAnswer)
+		return nil, errContact
 	default:
 		return nil, fmt.Errorf("%w: an entry of type %d", ErrNoAnswer, kind)
 	}

@@ -2,11 +2,12 @@ package eas
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/galsyncd/galsyncd/directory"
 )
 
-var _ directory.BatchResolver = (*Client)(nil)
+var _ directory.ContactTeller = (*Client)(nil)
 
 // Name is "eas".
 func (c *Client) Name() string { return "eas" }
@@ -41,6 +42,8 @@ func (c *Client) Search(ctx context.Context, prefix string, certificates bool) (
 			rec.Undetermined = o.Err.Error()
 		case o.Recipient == nil:
 			rec.Undetermined = "the server lists the address, and does not resolve it"
+		case o.Recipient.Contact:
+			rec.Undetermined = errContact.Error()
 		case o.Recipient.Address != rec.Primary:
 			rec.Undetermined = "the server resolves the address to another one, " + string(o.Recipient.Address)
 		default:
@@ -70,6 +73,9 @@ func (c *Client) Resolve(ctx context.Context, address directory.Address) (direct
 // BatchSize is 100, what ResolveRecipients takes.
 func (c *Client) BatchSize() int { return maxBatch }
 
+// TellsContacts implements directory.ContactTeller.
+func (c *Client) TellsContacts() bool { return c.Contacts && !c.AcceptContacts }
+
 // ResolveBatch implements directory.BatchResolver.
 //
 // The server resolves what an address begins as well as further addresses of a mailbox, and does not say which of the two it
@@ -84,10 +90,26 @@ func (c *Client) ResolveBatch(ctx context.Context, addresses []directory.Address
 	results := make([]directory.Resolved, len(outcomes))
 	for i, o := range outcomes {
 		results[i].Err = o.Err
-		if r := o.Recipient; r != nil {
-			results[i].Records = []directory.Record{{Primary: r.Address, Addresses: []directory.Address{r.Address},
-				DisplayName: r.DisplayName, Kind: r.kind(), Values: r.Values, Partial: true}}
+		if o.Recipient != nil {
+			results[i] = o.Recipient.resolved(addresses[i])
 		}
 	}
 	return results, requests, nil
+}
+
+// resolved is what a recipient says about the address that was asked for.
+func (r *Recipient) resolved(asked directory.Address) (result directory.Resolved) {
+	rec := directory.Record{Primary: r.Address, Addresses: []directory.Address{r.Address},
+		DisplayName: r.DisplayName, Kind: r.kind(), Values: r.Values, Partial: true}
+	switch {
+	case !r.Contact:
+		result.Records = []directory.Record{rec}
+	case r.List:
+		result.Err = fmt.Errorf("%w: the address is that of one of the account's own distribution lists", ErrNoAnswer)
+	case r.Address != asked:
+		result.Err = fmt.Errorf("%w: it names one of the account's own contacts that has another address", ErrNoAnswer)
+	default:
+		result.Contact = &rec
+	}
+	return result
 }

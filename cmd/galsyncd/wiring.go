@@ -159,9 +159,12 @@ func newSync(cfg *config.Config, source directory.Source, store directory.Store,
 		MaxRequests: cfg.Sync.MaxRequests, MaxDuration: cfg.Sync.MaxDuration, Logger: log}
 	if c, ok := source.(*eas.Client); ok {
 		c.Memory = directory.SourceMemory{Store: store, Name: c.Name()}
+		c.Contacts = cfg.Sync.Contacts && !c.AcceptContacts
+		s.Contacts = c.Contacts
 	}
-	_, able := source.(directory.ContactSource)
-	s.Contacts = cfg.Sync.Contacts && able
+	if _, able := source.(directory.ContactSource); able {
+		s.Contacts = cfg.Sync.Contacts
+	}
 	s.MaxRemovals = max(cfg.Sync.MaxRemovals, 1e-9) // 0 % is less than anything; zero would be the default
 	if u, err := url.Parse(cfg.Exchange.URL); err == nil {
 		s.Server = strings.ToLower(u.Host)

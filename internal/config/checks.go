@@ -165,8 +165,6 @@ func (c *Config) together() Problems {
 	complain(e.URL != "" && e.Protocol == "ews" && e.Auth.Method == "oauth2" && e.Auth.ClientSecretFile != "" && e.Mailbox == "", "exchange.mailbox", "is missing; client credentials have no mailbox of their own, and Exchange resolves names only for an account with one")
 	complain(e.Protocol == "eas" && e.Mailbox != "", "exchange.mailbox", `is for protocol "ews"; ActiveSync acts for the account alone`)
 	complain(e.Protocol == "eas" && e.EAS.Query == "plain" && e.Auth.Username == "", "exchange.auth.username", `is missing; exchange.eas.query = "plain" names it in each request`)
-	_, wished := c.origins["sync.contacts"]
-	complain(e.Protocol == "eas" && c.Sync.Contacts && wished, "sync.contacts", `is for protocol "ews"; over ActiveSync contacts are not read`)
 	ps = append(ps, c.unusedAuth()...)
 	complain(e.ClientCertFile == "" && e.ClientKeyFile != "", "exchange.client_key_file", "needs client_cert_file")
 	complain(e.ClientCertFile == "" && e.ClientCertPassphraseFile != "", "exchange.client_cert_passphrase_file", "needs client_cert_file")

@@ -150,7 +150,7 @@ func easKeys() []definition {
 			target: func(c *Config) any { return &c.Exchange.EAS.Query }},
 		{key: "exchange.eas.accept_contacts", kind: "boolean", standard: `false`,
 			doc: "Whether to take recipients of type 2 for people of the address book. The protocol has this type for the account's own contacts, " +
-				"into which whoever can write that mailbox can put a certificate; some servers (Horde) say it of everybody.",
+				"into which whoever can write that mailbox can put a certificate; some servers (Horde) say it of everybody. When false, sync.contacts decides what becomes of them; when true, no contacts are kept.",
 			target: func(c *Config) any { return &c.Exchange.EAS.AcceptContacts }},
 		{key: "exchange.eas.check_revocation", kind: "boolean", standard: `false`,
 			doc: "Whether to have the server check each certificate (ValidateCert), one more request for 100 certificates: those that it says are " +
@@ -177,8 +177,8 @@ func syncKeys() []definition {
 				"sync.addresses, of the members of groups, of contacts, and those that somebody looked up online in the last 90 days.",
 			target: func(c *Config) any { return &c.Sync.FullGAL }},
 		{key: "sync.contacts", kind: "boolean", standard: `false`, user: `true`,
-			doc: "Whether to read the personal contacts of the account, in its folder Contacts, over EWS. Their certificates serve where the address book " +
-				"has none that can be used. In the system role every local user gets the contacts of the service account. When false, contacts " +
+			doc: "Whether to read the personal contacts of the account: over EWS its folder Contacts; over ActiveSync, which does not list them, what the " +
+				"server says of known addresses (recipients of type 2). Their certificates serve where the address book has none that can be used. In the system role every local user gets the contacts of the service account. When false, contacts " +
 				"read before are forgotten.",
 			target: func(c *Config) any { return &c.Sync.Contacts }},
 		{key: "sync.addresses", kind: "list of strings", standard: `[]`, example: `["team@example.com"]`,

@@ -165,7 +165,6 @@ func TestExchangeRules(t *testing.T) {
 		{`url = "https://mail.example.com/EWS"`, "exchange.auth.password_file: is missing"},
 		{`protocol = "imap"`, `config.toml:2: exchange.protocol: "imap" is not one of the possible values; set "ews" or "eas"`},
 		{`protocol = "eas"` + "\nmailbox = \"a@b.example\"", `config.toml:3: exchange.mailbox: is for protocol "ews"`},
-		{`protocol = "eas"` + "\n[sync]\ncontacts = true", `config.toml:4: sync.contacts: is for protocol "ews"`},
 		{`eas.version = "16.1"`, `config.toml:2: exchange.eas.version: is for protocol "eas", and exchange.protocol is "ews"`},
 		{`protocol = "eas"` + "\neas.version = \"2.5\"", `config.toml:3: exchange.eas.version: "2.5" is not one of the possible values`},
 		{`protocol = "eas"` + "\neas.query = \"plain\"\nauth.method = \"oauth2\"", "exchange.auth.username: is missing; exchange.eas.query"},

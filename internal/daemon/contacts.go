@@ -97,6 +97,9 @@ func contactsStatus(ctx context.Context, c *cache.Cache, h directory.History) (*
 		out = &service.Contacts{State: "never"}
 	}
 	out.LastSuccess = listed.Finished
+	if listed.Resolved.After(out.LastSuccess) {
+		out.LastSuccess = listed.Resolved
+	}
 	return out, nil
 }
 

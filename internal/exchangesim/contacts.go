@@ -138,6 +138,18 @@ func (f *ContactFolder) item(id string) *contactItem {
 	return f.items[i]
 }
 
+// lookup returns the entry of the first contact that has an address; nil when there is none.
+func (f *ContactFolder) lookup(address string) *entry {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	for _, item := range f.items {
+		if !item.list && item.unreadable == "" && slices.ContainsFunc(item.entry.addresses(), func(a string) bool { return fold(a) == fold(strings.TrimSpace(address)) }) {
+			return item.entry
+		}
+	}
+	return nil
+}
+
 // find answers FindItem.
 func (f *ContactFolder) find(q *query) []byte {
 	items, total := f.page(q.offset, q.most)

@@ -56,7 +56,8 @@ type resolving struct {
 	left        int // certificates that may still be given
 }
 
-// response answers for one To. An address that somebody has is his; other text is what names and addresses begin with.
+// response answers for one To. An address that somebody has is his; other text is what names and addresses begin with. Where
+// the directory has nobody, a contact of the account answers for its addresses.
 func (r *resolving) response(text string) *wbxml.Element {
 	answer := func(status string, count int, found []*entry, certificates bool) *wbxml.Element {
 		e := wbxml.New(wbxml.ResolveRecipientsResponse, wbxml.NewText(wbxml.ResolveRecipientsTo, text), wbxml.NewText(wbxml.ResolveRecipientsStatus, status))
@@ -69,6 +70,9 @@ func (r *resolving) response(text string) *wbxml.Element {
 		return e
 	}
 	found := r.server.dir.anr(text)
+	if contact := r.server.contacts.lookup(text); len(found) == 0 && contact != nil {
+		found = []*entry{contact}
+	}
 	switch {
 	case len(found) == 0:
 		return answer("4", 0, nil, false)
@@ -82,7 +86,7 @@ func (r *resolving) response(text string) *wbxml.Element {
 
 func (r *resolving) recipient(e *entry, certificates bool) *wbxml.Element {
 	kind := "1"
-	if r.server.options.ActiveSync.AllContacts {
+	if r.server.options.ActiveSync.AllContacts || e.Kind == Contact && r.server.contacts.lookup(e.Primary) == e {
 		kind = "2"
 	}
 	x := wbxml.New(wbxml.ResolveRecipientsRecipient, wbxml.NewText(wbxml.ResolveRecipientsType, kind),
