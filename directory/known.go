@@ -84,7 +84,7 @@ func (s *Sync) Ask(ctx context.Context, address Address) (found bool, err error)
 				return err
 			}
 		}
-		if resolution.Contact != nil { // as above: that there is none is for a run to believe
+		if c := resolution.Contact; c != nil && len(c.Values) > 0 { // as above: that there is none is for a run to believe
 			if err := r.settleContact(tx, address, resolution); err != nil {
 				return err
 			}

@@ -487,10 +487,17 @@ func FuzzAnswers(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
 		server := &fake{versions: "16.1", replies: []reply{{body: body}}}
-		c := &Client{URL: "http://127.0.0.1/eas", HTTP: &http.Client{Transport: inMemory{server}}, DeviceID: testDevice, CheckRevocation: true}
+		c := &Client{URL: "http://127.0.0.1/eas", HTTP: &http.Client{Transport: inMemory{server}}, DeviceID: testDevice, CheckRevocation: true, Contacts: len(body)%2 == 0}
 		addresses := []directory.Address{"nora@sample.example", "omar@sample.example"}
 		if outcomes, err := c.ResolveRecipients(t.Context(), addresses); err == nil && len(outcomes) != 2 {
 			t.Fatalf("%d outcomes", len(outcomes))
+		}
+		if results, _, err := c.ResolveBatch(t.Context(), addresses); err == nil {
+			for i, r := range results {
+				if r.Contact != nil && (len(r.Records) > 0 || r.Err != nil || r.Contact.Primary != addresses[i] || !c.Contacts) {
+					t.Fatalf("a contact for %s: %+v", addresses[i], r)
+				}
+			}
 		}
 		if answer, err := c.Search(t.Context(), "staff", true); err == nil {
 			for _, rec := range answer.Records {

@@ -315,6 +315,54 @@ func TestContacts(t *testing.T) {
 	}
 }
 
+// TestOwnContacts: with Contacts, type 2 is a contact under its own address, and never an entry.
+func TestOwnContacts(t *testing.T) {
+	sim, c := simulator(t, exchangesim.Options{Contacts: 10, ActiveSync: exchangesim.ActiveSyncOptions{}})
+	c.Contacts = true
+	sim.Contacts().Add(exchangesim.Person{Primary: "first@outside.example", Proxies: []string{"second@outside.example"}, DisplayName: "Two", Recipe: exchangesim.Usable})
+	results, _, err := c.ResolveBatch(t.Context(), []directory.Address{"contact0@outside.example", "contact9@outside.example", "second@outside.example", "nobody@outside.example", "alice.adams@corp.example"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := results[0]; r.Err != nil || len(r.Records) > 0 || r.Contact == nil || r.Contact.Primary != "contact0@outside.example" || len(r.Contact.Values) != 1 {
+		t.Errorf("a contact: %+v", r)
+	}
+	if r := results[1]; r.Err != nil || len(r.Records) > 0 || r.Contact == nil || len(r.Contact.Values) > 0 {
+		t.Errorf("a contact without certificate: %+v", r)
+	}
+	if r := results[2]; !errors.Is(r.Err, eas.ErrNoAnswer) || r.Contact != nil || len(r.Records) > 0 {
+		t.Errorf("the second address of a contact: %+v", r)
+	}
+	if r := results[3]; r.Err != nil || r.Contact != nil || len(r.Records) > 0 {
+		t.Errorf("nobody: %+v", r)
+	}
+	if r := results[4]; r.Err != nil || r.Contact != nil || len(r.Records) != 1 {
+		t.Errorf("a colleague: %+v", r)
+	}
+	if c.AcceptContacts = true; c.TellsContacts() {
+		t.Error("contacts are told of although they are people of the directory")
+	}
+	if r, err := c.Resolve(t.Context(), "contact0@outside.example"); err != nil || r.Contact != nil || len(r.Records) != 1 {
+		t.Errorf("accepted: %+v, %v", r, err)
+	}
+}
+
+// TestEverybodyIsAContact: a walk over a server that says 2 of everybody finds people without certificates, and keeps
+// contacts of nobody in the address book.
+func TestEverybodyIsAContact(t *testing.T) {
+	sim, c := simulator(t, exchangesim.Options{Entries: 60, ActiveSync: exchangesim.ActiveSyncOptions{AllContacts: true}})
+	c.Contacts = true
+	rep := run(t, &directory.Sync{Source: c, Store: openCache(t), Contacts: true})
+	if rep.Outcome != directory.Incomplete || rep.Entries != sim.Directory().Len() || rep.Certified != 0 || rep.Contacts.Contacts != 0 {
+		t.Errorf("%+v, %+v", rep, rep.Contacts)
+	}
+	for _, reason := range rep.Undetermined {
+		if !strings.Contains(reason, "accept_contacts") {
+			t.Errorf("reason %q", reason)
+		}
+	}
+}
+
 // TestShortPages: with a server that gives one result less than asked for, nobody gets lost.
 func TestShortPages(t *testing.T) {
 	sim, c := simulator(t, exchangesim.Options{Entries: 300, ActiveSync: exchangesim.ActiveSyncOptions{ShortPages: true}})
