@@ -77,6 +77,8 @@ type Install struct {
 	Encryption bool `json:"encryption"`
 	// Renewal reports that another certificate of the same person is installed, and this one is newer.
 	Renewal bool `json:"renewal,omitempty"`
+	// Used reports that mail to Addresses is encrypted to it already, because the address book or the contacts have it.
+	Used bool `json:"used,omitempty"`
 	// Reasons say why it cannot be installed. Never nil.
 	Reasons []string `json:"reasons"`
 }

@@ -29,7 +29,8 @@ func (a *app) cert() *cobra.Command {
 			"itself, and an installed certificate never goes before a usable one of the address book unless that is wished (cert\n" +
 			"trust --prefer). In the user's own daemon they are the user's; in the system's, administrators install for everyone.\n\n" +
 			"CERT is a SHA-256 fingerprint, the beginning of one (8 digits at least), or an address for which one is installed.\n" +
-			"A certificate of the address book goes by its whole fingerprint, as lookup shows it.",
+			"A certificate of the address book goes by its whole fingerprint, as lookup --explain shows it; cert show and\n" +
+			"cert export take the address too.",
 		Args: positional(0, 0, "nothing but options"),
 		RunE: func(*cobra.Command, []string) error {
 			return usageError(errors.New("cert needs a command: list, show, install, trust, untrust, remove or export"))
@@ -91,7 +92,11 @@ func (a *app) runCertInstall(ctx context.Context, path string, o client.InstallO
 		return refusal
 	}
 	if o.DryRun {
-		if err := a.print(report, func(w io.Writer) { printInstallReport(w, report) }); err != nil {
+		show := func(w io.Writer) {
+			printInstallReport(w, report)
+			fmt.Fprintln(w, "nothing was stored")
+		}
+		if err := a.print(report, show); err != nil {
 			return err
 		}
 		return quiet(refusalOf(report))
@@ -227,7 +232,7 @@ func (a *app) certShow() *cobra.Command {
 		Short: "show a certificate, installed or of the address book",
 		Args:  positional(1, 1, "one CERT"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return failed(a.onCert(cmd.Context(), args[0], func(c *client.Client, sha256 string) error {
+			return failed(a.onAnyCert(cmd.Context(), args[0], func(c *client.Client, sha256 string) error {
 				d, err := c.Certificate(cmd.Context(), sha256)
 				if err != nil {
 					return err
@@ -255,7 +260,7 @@ func (a *app) certExport() *cobra.Command {
 		Long:  "p7c holds the chain that came with the certificate, too.",
 		Args:  positional(1, 2, "CERT and OUT at most"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return failed(a.onCert(cmd.Context(), args[0], func(c *client.Client, sha256 string) error {
+			return failed(a.onAnyCert(cmd.Context(), args[0], func(c *client.Client, sha256 string) error {
 				return a.runCertExport(cmd.Context(), c, sha256, format, args[1:])
 			}))
 		},
@@ -330,6 +335,50 @@ func (a *app) onCert(ctx context.Context, name string, work func(c *client.Clien
 	return work(c, sha256)
 }
 
+// onAnyCert is onCert for work that changes nothing: an address for which none is installed is one of the address book.
+func (a *app) onAnyCert(ctx context.Context, name string, work func(c *client.Client, sha256 string) error) error {
+	c, err := a.client()
+	if err != nil {
+		return err
+	}
+	sha256, err := fingerprintOf(ctx, c, name)
+	if errors.Is(err, errNotInstalled) && strings.Contains(name, "@") {
+		sha256, err = listedFor(ctx, c, name)
+	}
+	if err != nil {
+		return err
+	}
+	return work(c, sha256)
+}
+
+// listedFor is the fingerprint of the certificate that is used for an address; of the only one when none can be used.
+func listedFor(ctx context.Context, c *client.Client, address string) (string, error) {
+	found, err := c.Recipients(ctx, []string{address}, client.LookupOptions{Explain: true})
+	if err != nil {
+		return "", err
+	}
+	var list []string
+	for _, candidate := range found.Recipients[0].Explain {
+		switch {
+		case candidate.Certificate == nil:
+		case candidate.Chosen:
+			return candidate.Certificate.SHA256, nil
+		case !slices.Contains(list, candidate.Certificate.SHA256):
+			list = append(list, candidate.Certificate.SHA256)
+		}
+	}
+	switch len(list) {
+	case 0:
+		return "", &exitError{status: exitNotFound, err: fmt.Errorf("neither an installed certificate nor the address book has one for %s", address), hint: "galsyncd lookup says what is known"}
+	case 1:
+		return list[0], nil
+	}
+	return "", &exitError{status: exitUsage, err: fmt.Errorf("%s has %d certificates, and none can be used", address, len(list)), hint: "give the fingerprint of one: " + strings.Join(list, ", ")}
+}
+
+// errNotInstalled reports a short fingerprint or an address for which nothing is installed.
+var errNotInstalled = errors.New("nothing is installed")
+
 // fingerprintOf makes a fingerprint of the beginning of one, or of an address.
 func fingerprintOf(ctx context.Context, c *client.Client, name string) (string, error) {
 	digits := strings.ToLower(strings.ReplaceAll(name, ":", ""))
@@ -358,7 +407,8 @@ func fingerprintOf(ctx context.Context, c *client.Client, name string) (string, 
 	}
 	switch len(found) {
 	case 0:
-		return "", &exitError{status: exitNotFound, err: fmt.Errorf("no certificate is installed that %s names", name), hint: "galsyncd cert list shows what is installed"}
+		return "", &exitError{status: exitNotFound, err: fmt.Errorf("find the certificate: %w for %s", errNotInstalled, name),
+			hint: "galsyncd cert list shows what is installed; one of the address book is named by its whole fingerprint, which galsyncd lookup --explain shows"}
 	case 1:
 		return found[0], nil
 	}

@@ -101,13 +101,16 @@ func explained(a client.Answer) bool {
 func printCandidate(w io.Writer, indent string, n int, c client.Candidate) {
 	what := "a value that holds no certificate"
 	if c.Certificate != nil {
-		what = fmt.Sprintf("%s, %s, %s to %s, sha256 %.16s…", c.Certificate.Subject, c.Certificate.Key, day(c.Certificate.NotBefore), day(c.Certificate.NotAfter), c.Certificate.SHA256)
+		what = fmt.Sprintf("%s, %s, %s to %s", c.Certificate.Subject, c.Certificate.Key, day(c.Certificate.NotBefore), day(c.Certificate.NotAfter))
 	}
 	mark := c.State
 	if c.Chosen {
 		mark = "chosen"
 	}
 	fmt.Fprintf(w, "%s%d. %s: %s (%s)\n", indent, n, mark, what, strings.TrimSpace(c.Source+" "+c.Property))
+	if c.Certificate != nil {
+		fmt.Fprintf(w, "%s   sha256: %s\n", indent, c.Certificate.SHA256)
+	}
 	lines(w, indent+"   ", c.Reasons)
 	if text := revocationText(c.Revocation); text != "" {
 		fmt.Fprintf(w, "%s   %s\n", indent, text)

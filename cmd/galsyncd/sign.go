@@ -126,6 +126,8 @@ func printInstall(w io.Writer, in *client.Install) {
 	switch {
 	case in.Action == "remove":
 		fmt.Fprintln(w, "  the certificate is installed (galsyncd cert remove forgets it)")
+	case in.Action == "install" && in.Used:
+		fmt.Fprintf(w, "  mail to %s is encrypted to the certificate already: it need not be installed\n", strings.Join(in.Addresses, ", "))
 	case in.Action == "install" && in.Renewal:
 		fmt.Fprintln(w, "  the certificate is newer than the one installed for the sender: galsyncd cert install takes it")
 	case in.Action == "install":

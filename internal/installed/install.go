@@ -297,6 +297,11 @@ func (i *Installer) rivals(ctx context.Context, item *Item, a mailaddr.Address) 
 		return err
 	}
 	for _, c := range result.Recipients[0].Explain {
+		if c.Chosen && c.Source != recipients.Installed && c.Certificate.SHA256 == item.SHA256 {
+			where := map[recipients.Source]string{recipients.GAL: "the address book has", recipients.Contacts: "the contacts have"}[c.Source]
+			item.remark(CodeInUse, "%s this very certificate for %s, and it is used without being installed", where, a)
+			return nil
+		}
 		if c.Source == recipients.GAL && c.Certificate != nil && c.Certificate.SHA256 != item.SHA256 {
 			how := "which cannot be used"
 			if c.State == trust.Encryptable {

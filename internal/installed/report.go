@@ -98,6 +98,7 @@ const (
 	CodeOtherAddress     = "other-address"
 	CodeNoAddress        = "no-address"
 	CodeDirectoryDiffers = "directory-differs"
+	CodeInUse            = "in-use"
 	CodeRenewal          = "renewal"
 	CodeOlder            = "older"
 	CodeInvalidSignature = "invalid-signature"

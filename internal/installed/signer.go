@@ -17,19 +17,23 @@ func (i *Installer) Signer(ctx context.Context, v *smime.Verification) (*smime.I
 		return nil, nil
 	}
 	out := &smime.Install{Action: "install", Certificates: []string{}, Addresses: []mailaddr.Address{}, Reasons: []string{}}
-	there := 0
+	there, used := 0, 0
 	for _, c := range m.people {
 		item, err := i.item(ctx, m, c, Options{})
 		if err != nil {
 			return nil, err
 		}
 		addItem(out, item)
+		if inUse(item) {
+			used++
+		}
 		if _, err := i.Shelf.Store.InstalledCertificate(fingerprint(c)); err == nil {
 			there++
 		} else if !errors.Is(err, keyring.ErrNotInstalled) {
 			return nil, err
 		}
 	}
+	out.Used = used == len(m.people)
 	switch {
 	case there == len(m.people):
 		out.Action = "remove"
@@ -37,6 +41,17 @@ func (i *Installer) Signer(ctx context.Context, v *smime.Verification) (*smime.I
 		out.Action = ""
 	}
 	return out, nil
+}
+
+// inUse reports whether mail is encrypted to a certificate without its being installed, for every address.
+func inUse(item *Item) bool {
+	count := 0
+	for _, r := range item.Unusual {
+		if r.Code == CodeInUse {
+			count++
+		}
+	}
+	return count > 0 && count == len(item.For)
 }
 
 func addItem(out *smime.Install, item *Item) {
