@@ -153,7 +153,7 @@ func TestOpenByConfiguration(t *testing.T) {
 	warned("is not that of the keyring")
 	fails = true
 	warned("cannot be used: no such file")
-	fails, passphrase = false, "right"
+	fails, passphrase = false, "the right one"
 	keys.manual(true)
 	open(nil, 8)
 	warned("")

@@ -32,6 +32,8 @@ type Upstream struct {
 
 	mu   sync.Mutex
 	last recipients.Freshness // of the data, as an answer of the system's daemon said
+	// answered: there was an answer, so that this machine has a system's daemon.
+	answered bool
 }
 
 // Lookup implements recipients.Directory and service.Directory.
@@ -75,8 +77,19 @@ func (u *Upstream) offered(o client.Offer) recipients.Offer {
 		Vouched: o.Vouched && source == recipients.Installed && u.AcceptInstalled}
 }
 
-// nobodyThere reports whether err means that this machine has no system's daemon, and need not have one.
-func (u *Upstream) nobodyThere(err error) bool { return u.Optional && errors.Is(err, fs.ErrNotExist) }
+// nobodyThere reports whether err means that this machine has no system's daemon, and need not have one. One that answered
+// before is stopped, which is another matter.
+func (u *Upstream) nobodyThere(err error) bool {
+	if !u.Optional || !errors.Is(err, fs.ErrNotExist) {
+		return false
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return !u.answered
+}
+
+// hintSystem is for a system's daemon that does not answer.
+const hintSystem = "start it: sudo systemctl start galsyncd; how it is: systemctl status galsyncd"
 
 // fallback asks the own cache after the upstream failed, if that was ever filled.
 func fallback[T any](u *Upstream, ctx context.Context, failure error, own func() (T, error)) (T, error) {
@@ -85,7 +98,7 @@ func fallback[T any](u *Upstream, ctx context.Context, failure error, own func()
 		return own()
 	}
 	var none T
-	hint := "systemctl status galsyncd"
+	hint := hintSystem
 	if errors.Is(failure, client.ErrUntrustedServer) {
 		hint = ""
 	}
@@ -103,7 +116,10 @@ func (u *Upstream) Freshness(ctx context.Context) (recipients.Freshness, error) 
 	}
 	s, err := u.Client.Status(ctx)
 	if u.nobodyThere(err) {
-		return u.Own.Freshness(ctx)
+		own, ownErr := u.Own.Freshness(ctx)
+		own.Absent = fmt.Sprintf("not among your own certificates, and there is no address book: the system's galsyncd does not answer (%v)", err)
+		own.Remedy = "start it: sudo systemctl start galsyncd; or have your own galsyncd read Exchange: set exchange.url; " + recipients.HintOutside
+		return own, ownErr
 	}
 	if err != nil {
 		return fallback(u, ctx, err, func() (recipients.Freshness, error) { return u.Own.Freshness(ctx) })
@@ -115,7 +131,8 @@ func (u *Upstream) Freshness(ctx context.Context) (recipients.Freshness, error) 
 func (u *Upstream) remember(completed, walked time.Time) recipients.Freshness {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.last = recipients.Freshness{Completed: completed, Walked: walked}
+	u.answered = true
+	u.last = recipients.Freshness{Completed: completed, Walked: walked, Remedy: "have the system's galsyncd sync, and ask again: sudo galsyncd sync"}
 	return u.last
 }
 
@@ -147,7 +164,7 @@ func (u *Upstream) Certificate(ctx context.Context, sum [32]byte) ([]byte, []dir
 		return nil, nil, service.ErrNotFound
 	}
 	if err != nil {
-		return nil, nil, service.NewProblem(service.CodeNotAvailable, fmt.Sprintf("ask the system's galsyncd: %v", err), "systemctl status galsyncd")
+		return nil, nil, service.NewProblem(service.CodeNotAvailable, fmt.Sprintf("ask the system's galsyncd: %v", err), hintSystem)
 	}
 	if sha256.Sum256(c.Raw) != sum { // somebody may be about to trust it by its fingerprint
 		return nil, nil, service.NewProblem(service.CodeNotAvailable, "ask the system's galsyncd: it answered with another certificate than the one asked for", "")

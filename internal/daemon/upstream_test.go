@@ -8,7 +8,9 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/galsyncd/galsyncd/cache"
 	"github.com/galsyncd/galsyncd/client"
@@ -54,9 +56,18 @@ func TestUpstreamNobodyThere(t *testing.T) {
 			if (err == nil) != tc.ok || tc.ok && len(found.Offers) != 1 {
 				t.Errorf("look-up: %+v, %v", found, err)
 			}
-			if _, err := u.Freshness(t.Context()); (err == nil) != tc.ok {
-				t.Errorf("freshness: %v", err)
+			fresh, err := u.Freshness(t.Context())
+			if (err == nil) != tc.ok || tc.ok && !strings.Contains(fresh.Absent, "the system's galsyncd does not answer") {
+				t.Errorf("freshness: %+v, %v", fresh, err)
 			}
+			if refusal, ok := errors.AsType[*service.Problem](err); !tc.ok && (!ok || !strings.Contains(refusal.Hint, "systemctl start galsyncd")) {
+				t.Errorf("freshness: %v lacks the hint to start it", err)
+			}
+			u.remember(time.Time{}, time.Time{})
+			if found, err := u.Lookup(t.Context(), "carol@outside.example"); err == nil {
+				t.Errorf("a system's daemon that answered before and is gone was passed over: %+v", found)
+			}
+			u.answered = false
 			if _, err := u.Search(t.Context(), "carol", 5); (err == nil) != tc.ok {
 				t.Errorf("completion: %v", err)
 			}

@@ -1,6 +1,7 @@
 package recipients
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -101,8 +102,8 @@ func contradictory(best []claim) bool {
 func (q *question) unknown() Answer {
 	a := Answer{State: trust.Unknown}
 	if q.fresh.Completed.IsZero() {
-		a.Reasons = []string{"not in the local copy of the address book, which was never read completely"}
-		a.Hints = []string{"run a sync and ask again"}
+		a.Reasons = []string{cmp.Or(q.fresh.Absent, "not in the local copy of the address book, which was never read completely")}
+		a.Hints = []string{cmp.Or(q.fresh.Remedy, "run a sync and ask again")}
 		return a
 	}
 	walked := fmt.Sprintf("on %s (%s ago)", moment(q.fresh.Walked), age(q.now.Sub(q.fresh.Walked)))

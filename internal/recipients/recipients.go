@@ -46,6 +46,10 @@ type Freshness struct {
 	// Walked is when the last complete run over the whole address book began; zero when there never was one. Only such a
 	// run can tell that somebody is not there.
 	Walked time.Time
+	// Absent says why there is no address book here at all; empty when there is one.
+	Absent string
+	// Remedy is what helps while Completed is zero; empty means a sync.
+	Remedy string
 }
 
 // Book answers questions about recipients. Its fields must not change after the first use; it may be used from any number

@@ -44,6 +44,8 @@ type shelf struct {
 	completed time.Time
 	walked    *time.Time // nil: all runs are walks
 	err       error
+
+	absent, remedy string
 }
 
 func (s *shelf) Lookup(_ context.Context, a mailaddr.Address) (Found, error) {
@@ -52,7 +54,7 @@ func (s *shelf) Lookup(_ context.Context, a mailaddr.Address) (Found, error) {
 
 func (s *shelf) Freshness(context.Context) (Freshness, error) {
 	if s.walked != nil {
-		return Freshness{Completed: s.completed, Walked: *s.walked}, nil
+		return Freshness{Completed: s.completed, Walked: *s.walked, Absent: s.absent, Remedy: s.remedy}, nil
 	}
 	return Freshness{Completed: s.completed, Walked: s.completed}, nil
 }

@@ -41,3 +41,15 @@ func TestUnknownAfterKnownOnly(t *testing.T) {
 		})
 	}
 }
+
+// TestUnknownWithoutAddressBook: where nobody can run a sync, nobody is told to.
+func TestUnknownWithoutAddressBook(t *testing.T) {
+	d := &shelf{walked: new(time.Time), absent: "the system's galsyncd does not answer", remedy: "start it"}
+	result, err := (&Book{Directory: d, Now: func() time.Time { return now }}).Lookup(t.Context(), []string{"nobody@corp.example"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := result.Recipients[0]; got.State != trust.Unknown || !slices.Equal(got.Reasons, []string{d.absent}) || !slices.Equal(got.Hints, []string{d.remedy}) {
+		t.Errorf("%+v", got)
+	}
+}
