@@ -243,6 +243,15 @@ func TestKeysThatCannotEncrypt(t *testing.T) {
 	}
 }
 
+// TestSelfSignedHint holds that nobody is told to make a person's certificate an anchor.
+func TestSelfSignedHint(t *testing.T) {
+	q := trust.Question{Addresses: []mailaddr.Address{alice}, Now: now}
+	got := policy(newCA(t, "Root").Certificate).ForEncryption(selfSigned(t, nil), q)
+	if len(got) != 1 || !strings.Contains(got[0].Hint, "galsyncd cert trust") || strings.Contains(got[0].Hint, "anchors") {
+		t.Errorf("%+v", got)
+	}
+}
+
 // selfSigned makes a self-signed certificate for alice.
 func selfSigned(t *testing.T, change func(*x509.Certificate)) *x509.Certificate {
 	t.Helper()

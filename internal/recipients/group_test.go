@@ -102,7 +102,14 @@ func TestGroups(t *testing.T) {
 			t.Errorf("%s: the message is %s", tc.name, result.State)
 		}
 	}
-	result, _ := book.Lookup(t.Context(), []string{"aging@corp.example"})
+	result, _ := book.Lookup(t.Context(), []string{"empty@corp.example", "cut@corp.example"})
+	if hints := result.Recipients[0].Hints; len(hints) != 1 || !strings.Contains(hints[0], "nobody would get the mail") {
+		t.Errorf("hints about a group without members: %q", hints)
+	}
+	if hints := result.Recipients[1].Hints; len(hints) != 1 || !strings.Contains(hints[0], "one by one") {
+		t.Errorf("hints about a group that is cut: %q", hints)
+	}
+	result, _ = book.Lookup(t.Context(), []string{"aging@corp.example"})
 	if !slices.ContainsFunc(result.Recipients[0].Warnings, func(w string) bool { return strings.Contains(w, "10 days ago") }) {
 		t.Errorf("no warning about old members: %q", result.Recipients[0].Warnings)
 	}
