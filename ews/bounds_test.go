@@ -73,6 +73,9 @@ func liveHeap() uint64 {
 	return s.HeapAlloc
 }
 
+// ignored is where elements that nobody knows are passed over.
+var ignored = beginning + "<t:Resolution><t:Contact>"
+
 func TestHostileAnswers(t *testing.T) {
 	entry := "<t:Resolution><t:Mailbox><t:EmailAddress>a@corp.example</t:EmailAddress></t:Mailbox></t:Resolution>"
 	value := beginning + "<t:Resolution><t:Contact><t:UserSMIMECertificate>"
@@ -93,14 +96,14 @@ func TestHostileAnswers(t *testing.T) {
 		"entries":                {beginning, entry, "more than 1000 entries"},
 		"values":                 {value, "<t:Base64Binary>AAAA</t:Base64Binary>", "elements and texts"},
 		"long values":            {value, "<t:Base64Binary>" + strings.Repeat("AAAA", 100_000) + "</t:Base64Binary>", "longer than 8388608 bytes"},
-		"elements":               {beginning, "<x/>", "elements and texts"},
-		"elements in each other": {beginning, "<x>", "more than 64 elements inside each other"},
-		"tags of 12 KB":          {beginning, "<x" + attributes + "/>", "longer than 8388608 bytes"},
+		"elements":               {ignored, "<x/>", "elements and texts"},
+		"elements in each other": {ignored, "<x>", "more than 64 elements inside each other"},
+		"tags of 12 KB":          {ignored, "<x" + attributes + "/>", "longer than 8388608 bytes"},
 		"tags of 24 KB":          {beginning, "<x" + attributes + attributes + "/>", "a tag of the answer is longer than 16384 bytes"},
-		"long texts":             {beginning, strings.Repeat(" ", 1<<19) + "<x/>", "longer than 8388608 bytes"},
+		"long texts":             {ignored, strings.Repeat(" ", 1<<19) + "<x/>", "longer than 8388608 bytes"},
 		"headers":                {"<s:Envelope xmlns:s='" + nsSOAP + "'>", "<s:Header/>", "elements and texts"},
 		"bodies":                 {"<s:Envelope xmlns:s='" + nsSOAP + "'>", "<s:Body/>", "elements and texts"},
-		"references":             {beginning + "<x>", "&#1;", "one element"},
+		"references":             {ignored + "<x>", "&#1;", "one element"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := newMeasured(&endless{head: tc.head, again: tc.again})
@@ -257,7 +260,7 @@ func TestSlowAnswers(t *testing.T) {
 			}
 		},
 		"the body drips": func(c net.Conn) {
-			_, _ = io.WriteString(c, head+beginning)
+			_, _ = io.WriteString(c, head+ignored)
 			for {
 				if _, err := c.Write([]byte("<x/>")); err != nil {
 					return
