@@ -41,7 +41,7 @@ func TestTypes(t *testing.T) {
 		"Problem": reflect.TypeFor[Error](), "Version": reflect.TypeFor[Version](), "Status": reflect.TypeFor[Status](),
 		"Accepted": reflect.TypeFor[Accepted](), "Progress": reflect.TypeFor[Progress](), "Report": reflect.TypeFor[Report](),
 		"Result": reflect.TypeFor[Result](), "CertificateDetails": reflect.TypeFor[CertificateDetails](),
-		"Candidates": reflect.TypeFor[Candidates](), "Entries": reflect.TypeFor[Entries](),
+		"Candidates": reflect.TypeFor[Candidates](), "Entries": reflect.TypeFor[Entries](), "Fingerprints": reflect.TypeFor[Fingerprints](),
 		"InstallReport": reflect.TypeFor[InstallReport](), "InstalledCertificates": reflect.TypeFor[InstalledCertificates](), "Install": reflect.TypeFor[Install](),
 		"Choice": reflect.TypeFor[Choice](), "Identities": reflect.TypeFor[Identities](), "ImportRequest": reflect.TypeFor[ImportRequest](),
 		"Identity": reflect.TypeFor[Identity](), "IdentityRequest": reflect.TypeFor[IdentityRequest](), "NewKeyRequest": reflect.TypeFor[NewKeyRequest](),

@@ -133,6 +133,12 @@ func (c *Client) Certificate(ctx context.Context, sha256 string) (*CertificateDe
 	return get[CertificateDetails](ctx, c, "/v1/certificates/"+sha256, nil)
 }
 
+// Fingerprints asks which certificates, known from any source, have a SHA-256 fingerprint that begins with these hex digits, 8
+// at least.
+func (c *Client) Fingerprints(ctx context.Context, beginning string) (*Fingerprints, error) {
+	return get[Fingerprints](ctx, c, "/v1/fingerprints", url.Values{"beginning": {beginning}})
+}
+
 // Check has the daemon verify its files.
 func (c *Client) Check(ctx context.Context) (*CheckReport, error) {
 	return get[CheckReport](ctx, c, "/v1/check", nil)

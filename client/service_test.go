@@ -65,6 +65,10 @@ func (p parts) Certificate(context.Context, [32]byte) ([]byte, []directory.Addre
 	return p.der, []directory.Address{"bob@example.com"}, nil
 }
 
+func (parts) Fingerprints(context.Context, string, int) ([][32]byte, error) {
+	return [][32]byte{{1}, {2}}, nil
+}
+
 func (parts) Freshness(context.Context) (recipients.Freshness, error) {
 	return recipients.Freshness{Completed: began, Walked: began}, nil
 }
@@ -262,6 +266,8 @@ func TestService(t *testing.T) {
 	check("entries", err == nil && len(entries.Entries) == 3 && entries.More, err)
 	cert, err := c.Certificate(ctx, strings.Repeat("0", 64))
 	check("certificate", err == nil && cert.Addresses[0] == "bob@example.com" && len(cert.Raw) > 0, err)
+	short, err := c.Fingerprints(ctx, "01:02:03:04")
+	check("fingerprints", err == nil && len(short.SHA256) == 2 && short.SHA256[0] == "01"+strings.Repeat("0", 62) && !short.More, err)
 	identities, err := c.Identities(ctx)
 	check("identities", err == nil && len(identities.Identities) == 1 && identities.Requests != nil, err)
 	keyRequests(t, c)

@@ -433,6 +433,14 @@ type Entries struct {
 	More bool `json:"more"`
 }
 
+// Fingerprints are the certificates that a short fingerprint names.
+type Fingerprints struct {
+	// SHA256 are at most ten fingerprints, in order.
+	SHA256 []string `json:"sha256"`
+	// More reports that there are others.
+	More bool `json:"more"`
+}
+
 // EntrySummary is an entry as a completion shows it.
 type EntrySummary struct {
 	Primary      string   `json:"primary"`

@@ -9,6 +9,7 @@ import (
 	"io"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -29,8 +30,8 @@ func (a *app) cert() *cobra.Command {
 			"itself, and an installed certificate never goes before a usable one of the address book unless that is wished (cert\n" +
 			"trust --prefer). In the user's own daemon they are the user's; in the system's, administrators install for everyone.\n\n" +
 			"CERT is a SHA-256 fingerprint, the beginning of one (8 digits at least), or an address for which one is installed.\n" +
-			"A certificate of the address book goes by its whole fingerprint, as lookup --explain shows it; cert show and\n" +
-			"cert export take the address too.",
+			"A certificate of the address book goes by its fingerprint, or 8 digits of it, as lookup --explain shows it; cert show\n" +
+			"and cert export take the address too.",
 		Args: positional(0, 0, "nothing but options"),
 		RunE: func(*cobra.Command, []string) error {
 			return usageError(errors.New("cert needs a command: list, show, install, trust, untrust, remove or export"))
@@ -376,49 +377,76 @@ func listedFor(ctx context.Context, c *client.Client, address string) (string, e
 	return "", &exitError{status: exitUsage, err: fmt.Errorf("%s has %d certificates, and none can be used", address, len(list)), hint: "give the fingerprint of one: " + strings.Join(list, ", ")}
 }
 
-// errNotInstalled reports a short fingerprint or an address for which nothing is installed.
+// errNotInstalled reports an address for which nothing is installed.
 var errNotInstalled = errors.New("nothing is installed")
 
-// fingerprintOf makes a fingerprint of the beginning of one, or of an address.
+// fingerprintOf makes a fingerprint of the beginning of one, or of an address for which one is installed.
 func fingerprintOf(ctx context.Context, c *client.Client, name string) (string, error) {
 	digits := strings.ToLower(strings.ReplaceAll(name, ":", ""))
 	isHex := strings.Trim(digits, "0123456789abcdef") == ""
 	switch {
 	case isHex && len(digits) == 64:
 		return digits, nil
-	case !strings.Contains(name, "@") && (!isHex || len(digits) < 8):
-		return "", usageError(fmt.Errorf("%q is neither a fingerprint, nor 8 digits or more of one, nor an address", name))
+	case isHex && len(digits) >= 8 && len(digits) < 64:
+		return completeFingerprint(ctx, c, name)
+	case strings.Contains(name, "@"):
+		return installedFor(ctx, c, name)
 	}
+	return "", usageError(fmt.Errorf("%q is neither a fingerprint, nor 8 digits or more of one, nor an address", name))
+}
+
+// completeFingerprint finds the certificate, from whatever source, whose fingerprint begins so.
+func completeFingerprint(ctx context.Context, c *client.Client, beginning string) (string, error) {
+	found, err := c.Fingerprints(ctx, beginning)
+	if err != nil {
+		return "", err
+	}
+	switch len(found.SHA256) {
+	case 0:
+		return "", &exitError{status: exitNotFound, err: fmt.Errorf("find the certificate: no fingerprint begins with %s", beginning),
+			hint: "galsyncd cert list shows what is installed, galsyncd lookup --explain what the address book has"}
+	case 1:
+		return found.SHA256[0], nil
+	}
+	return "", ambiguous(ctx, c, beginning, found)
+}
+
+// ambiguous names the certificates that a short fingerprint, or an address, may mean.
+func ambiguous(ctx context.Context, c *client.Client, name string, found *client.Fingerprints) error {
+	var lines []string
+	for _, sum := range found.SHA256 {
+		d, err := c.Certificate(ctx, sum)
+		if err != nil {
+			return err
+		}
+		lines = append(lines, sum+" is that of "+d.Subject)
+	}
+	count := strconv.Itoa(len(lines))
+	if found.More {
+		count = "more than " + count
+	}
+	return &exitError{status: exitUsage, err: fmt.Errorf("%s names %s certificates", name, count),
+		hint: "give more of the fingerprint of one\n" + strings.Join(lines, "\n")}
+}
+
+// installedFor is the fingerprint of the certificate that is installed for an address.
+func installedFor(ctx context.Context, c *client.Client, address string) (string, error) {
 	list, err := c.Certificates(ctx)
 	if err != nil {
 		return "", err
 	}
-	var found []string
+	var found client.Fingerprints
 	for _, cert := range list.Certificates {
-		forAddress := slices.ContainsFunc(cert.For, func(p client.InstalledPlace) bool { return strings.EqualFold(p.Address, name) })
-		if forAddress || isHex && strings.HasPrefix(cert.SHA256, digits) {
-			found = append(found, cert.SHA256)
+		if slices.ContainsFunc(cert.For, func(p client.InstalledPlace) bool { return strings.EqualFold(p.Address, address) }) {
+			found.SHA256 = append(found.SHA256, cert.SHA256)
 		}
 	}
-	for _, issuer := range list.Issuers {
-		if isHex && strings.HasPrefix(issuer.SHA256, digits) {
-			found = append(found, issuer.SHA256)
-		}
-	}
-	switch len(found) {
+	switch len(found.SHA256) {
 	case 0:
-		return "", &exitError{status: exitNotFound, err: fmt.Errorf("find the certificate: %w for %s", errNotInstalled, name),
-			hint: "galsyncd cert list shows what is installed; one of the address book is named by its whole fingerprint, which galsyncd lookup --explain shows"}
+		return "", &exitError{status: exitNotFound, err: fmt.Errorf("find the certificate: %w for %s", errNotInstalled, address),
+			hint: "galsyncd cert list shows what is installed; one of the address book is named by its fingerprint, which galsyncd lookup --explain shows"}
 	case 1:
-		return found[0], nil
+		return found.SHA256[0], nil
 	}
-	return "", &exitError{status: exitUsage, err: fmt.Errorf("%s names %d certificates: %s", name, len(found), shorten(found)), hint: "give more of the fingerprint"}
-}
-
-func shorten(fingerprints []string) string {
-	var list []string
-	for _, f := range fingerprints {
-		list = append(list, f[:16]+"…")
-	}
-	return strings.Join(list, ", ")
+	return "", ambiguous(ctx, c, address, &found)
 }

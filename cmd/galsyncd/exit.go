@@ -31,7 +31,8 @@ const (
 type exitError struct {
 	status int
 	err    error
-	hint   string
+	// hint says what to do, one thing on each line.
+	hint string
 	// usage: the command line was wrong, and the help of the command says more.
 	usage bool
 }
@@ -111,8 +112,8 @@ func (a *app) report(err error) int {
 	if refusal, ok := errors.AsType[*client.Error](e.err); ok {
 		a.obstacles(refusal.Recipients)
 	}
-	if e.hint != "" {
-		a.say("hint: %s", e.hint)
+	for line := range strings.Lines(e.hint) {
+		a.say("hint: %s", strings.TrimSpace(line))
 	}
 	return e.status
 }

@@ -51,6 +51,12 @@ func (c Certificates) Certificate(_ context.Context, sum [sha256.Size]byte) ([]b
 	return cert.Raw, nil
 }
 
+// Fingerprints implements service.Certificates.
+func (c Certificates) Fingerprints(_ context.Context, beginning string) ([][sha256.Size]byte, error) {
+	found, err := c.Installer.Fingerprints(beginning)
+	return found, certificateProblem("find the certificate", err)
+}
+
 // Install implements service.Certificates.
 func (c Certificates) Install(ctx context.Context, data []byte, o installed.Options, dry bool) (*installed.Report, error) {
 	work := c.Installer.Install
@@ -158,6 +164,11 @@ func (NoCertificates) Entry(context.Context, [sha256.Size]byte) (*installed.Entr
 // Certificate implements service.Certificates.
 func (n NoCertificates) Certificate(context.Context, [sha256.Size]byte) ([]byte, error) {
 	return nil, n.problem("show the certificate")
+}
+
+// Fingerprints implements service.Certificates.
+func (n NoCertificates) Fingerprints(context.Context, string) ([][sha256.Size]byte, error) {
+	return nil, n.problem("find the certificate")
 }
 
 // Install implements service.Certificates.

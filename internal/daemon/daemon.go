@@ -46,6 +46,17 @@ func (d Directory) Certificate(ctx context.Context, sum [32]byte) ([]byte, []dir
 	return der, owners, problem(err)
 }
 
+// Fingerprints implements service.Directory.
+func (d Directory) Fingerprints(ctx context.Context, beginning string, limit int) ([][32]byte, error) {
+	found, err := d.Cache.Fingerprints(ctx, beginning, limit)
+	if err == nil && d.Contacts != nil {
+		var more [][32]byte
+		more, err = d.Contacts.Cache.ContactFingerprints(ctx, beginning, limit)
+		found = append(found, more...)
+	}
+	return found, problem(err)
+}
+
 // Lookup implements recipients.Directory and service.Directory.
 func (d Directory) Lookup(ctx context.Context, address mailaddr.Address) (recipients.Found, error) {
 	sightings, err := d.Cache.Lookup(ctx, address)

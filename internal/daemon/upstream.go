@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 	"sync"
 	"time"
 
@@ -164,12 +165,36 @@ func (u *Upstream) Certificate(ctx context.Context, sum [32]byte) ([]byte, []dir
 		return nil, nil, service.ErrNotFound
 	}
 	if err != nil {
-		return nil, nil, service.NewProblem(service.CodeNotAvailable, fmt.Sprintf("ask the system's galsyncd: %v", err), hintSystem)
+		return nil, nil, unavailable(err)
 	}
 	if sha256.Sum256(c.Raw) != sum { // somebody may be about to trust it by its fingerprint
 		return nil, nil, service.NewProblem(service.CodeNotAvailable, "ask the system's galsyncd: it answered with another certificate than the one asked for", "")
 	}
 	return c.Raw, addresses(c.Entries), nil
+}
+
+// Fingerprints implements service.Directory.
+func (u *Upstream) Fingerprints(ctx context.Context, beginning string, limit int) (found [][32]byte, err error) {
+	answer, err := u.Client.Fingerprints(ctx, beginning)
+	if u.nobodyThere(err) {
+		return u.Own.Fingerprints(ctx, beginning, limit)
+	}
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	for _, text := range answer.SHA256 {
+		sum, err := hex.DecodeString(text)
+		if err != nil || len(sum) != sha256.Size || !strings.HasPrefix(text, beginning) {
+			return nil, unavailable(fmt.Errorf("%w: %q is no fingerprint that begins with %s", client.ErrAnswer, text, beginning))
+		}
+		found = append(found, [32]byte(sum))
+	}
+	return found[:min(len(found), limit)], nil
+}
+
+// unavailable says that the system's daemon did not answer.
+func unavailable(err error) error {
+	return service.NewProblem(service.CodeNotAvailable, fmt.Sprintf("ask the system's galsyncd: %v", err), hintSystem)
 }
 
 func addresses(list []string) []mailaddr.Address {

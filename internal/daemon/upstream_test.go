@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"net"
@@ -94,9 +95,24 @@ func TestUpstreamOffers(t *testing.T) {
 	}
 }
 
-// TestUpstreamOtherCertificate: whoever trusts a certificate by its fingerprint trusts that one, whatever the system's daemon
-// answers.
-func TestUpstreamOtherCertificate(t *testing.T) {
+// TestUpstreamFingerprints: what a short fingerprint is completed to begins with it.
+func TestUpstreamFingerprints(t *testing.T) {
+	sum := strings.Repeat("0123456789abcdef", 4)
+	for _, tc := range []struct {
+		answer string
+		ok     bool
+	}{{sum, true}, {strings.Repeat("1", 64), false}, {sum[:62], false}, {sum[:62] + "xy", false}} {
+		u := &Upstream{Client: upstreamSaying(t, client.Fingerprints{SHA256: []string{tc.answer}})}
+		found, err := u.Fingerprints(t.Context(), sum[:8], 5)
+		if (err == nil) != tc.ok || tc.ok && (len(found) != 1 || hex.EncodeToString(found[0][:]) != sum) {
+			t.Errorf("%s: %x, %v", tc.answer, found, err)
+		}
+	}
+}
+
+// upstreamSaying is a client of a system's daemon that answers everything with v.
+func upstreamSaying(t *testing.T, v any) *client.Client {
+	t.Helper()
 	socket := filepath.Join(t.TempDir(), "s")
 	l, err := net.Listen("unix", socket)
 	if err != nil {
@@ -104,11 +120,17 @@ func TestUpstreamOtherCertificate(t *testing.T) {
 	}
 	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(client.CertificateDetails{Raw: []byte("a certificate")})
+		_ = json.NewEncoder(w).Encode(v)
 	})}
-	defer server.Close()
+	t.Cleanup(func() { _ = server.Close() })
 	go func() { _ = server.Serve(l) }()
-	u := &Upstream{Client: &client.Client{Socket: socket}}
+	return &client.Client{Socket: socket}
+}
+
+// TestUpstreamOtherCertificate: whoever trusts a certificate by its fingerprint trusts that one, whatever the system's daemon
+// answers.
+func TestUpstreamOtherCertificate(t *testing.T) {
+	u := &Upstream{Client: upstreamSaying(t, client.CertificateDetails{Raw: []byte("a certificate")})}
 	if der, _, err := u.Certificate(t.Context(), sha256.Sum256([]byte("a certificate"))); err != nil || string(der) != "a certificate" {
 		t.Errorf("%q, %v", der, err)
 	}

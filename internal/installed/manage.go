@@ -5,9 +5,11 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/x509"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/galsyncd/galsyncd/internal/keyring"
@@ -103,7 +105,24 @@ func (i *Installer) Entry(ctx context.Context, sum [sha256.Size]byte) (*Entry, e
 // Find returns a certificate that is installed, came with one that is, or is that of an authority that the person trusts;
 // nil when there is none with this fingerprint.
 func (i *Installer) Find(sum [sha256.Size]byte) (*x509.Certificate, error) {
-	all, err := i.Shelf.Store.Installed()
+	all, err := i.certificates()
+	return all[sum], err
+}
+
+// Fingerprints returns those of such certificates that begin with these lower-case hex digits.
+func (i *Installer) Fingerprints(beginning string) (found [][sha256.Size]byte, err error) {
+	all, err := i.certificates()
+	for sum := range all {
+		if strings.HasPrefix(hex.EncodeToString(sum[:]), beginning) {
+			found = append(found, sum)
+		}
+	}
+	return found, err
+}
+
+// certificates are all certificates of the store: those that are installed, those that came with them, and trusted issuers.
+func (i *Installer) certificates() (map[[sha256.Size]byte]*x509.Certificate, error) {
+	list, err := i.Shelf.Store.Installed()
 	if err != nil {
 		return nil, err
 	}
@@ -111,19 +130,16 @@ func (i *Installer) Find(sum [sha256.Size]byte) (*x509.Certificate, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, in := range all {
+	all := make(map[[sha256.Size]byte]*x509.Certificate)
+	for _, in := range list {
 		for _, c := range append([]*x509.Certificate{in.Certificate}, in.Chain...) {
-			if fingerprint(c) == sum {
-				return c, nil
-			}
+			all[fingerprint(c)] = c
 		}
 	}
 	for _, issuer := range issuers {
-		if issuer.Fingerprint == sum {
-			return issuer.Certificate, nil
-		}
+		all[issuer.Fingerprint] = issuer.Certificate
 	}
-	return nil, nil
+	return all, nil
 }
 
 func (i *Installer) entry(ctx context.Context, in keyring.Installed) (*Entry, error) {

@@ -22,6 +22,7 @@ func TestAccess(t *testing.T) {
 		"GET /v1/recipients":                     {everybody, onlyOwner},
 		"GET /v1/directory":                      {everybody, onlyOwner},
 		"GET /v1/entries":                        {everybody, onlyOwner},
+		"GET /v1/fingerprints":                   {everybody, onlyOwner},
 		"GET /v1/certificates/{sha256}":          {everybody, onlyOwner},
 		"GET /v1/certificates":                   {administrators, onlyOwner},
 		"POST /v1/certificates":                  {administrators, onlyOwner},

@@ -19,6 +19,8 @@ type Certificates interface {
 	Entry(ctx context.Context, sum [sha256.Size]byte) (*installed.Entry, error)
 	// Certificate returns the DER of a certificate that is installed, came with one that is, or is that of a trusted issuer.
 	Certificate(ctx context.Context, sum [sha256.Size]byte) ([]byte, error)
+	// Fingerprints returns those of such certificates that begin with these lower-case hex digits.
+	Fingerprints(ctx context.Context, beginning string) ([][sha256.Size]byte, error)
 	// Install installs what a mail or file holds, or with dry says what it would do.
 	Install(ctx context.Context, data []byte, o installed.Options, dry bool) (*installed.Report, error)
 	// Trust returns nil for an issuer.

@@ -39,6 +39,13 @@ func (f *fakeCertificates) Certificate(_ context.Context, sum [sha256.Size]byte)
 	return f.der, f.known(sum)
 }
 
+func (f *fakeCertificates) Fingerprints(_ context.Context, beginning string) ([][sha256.Size]byte, error) {
+	if sum := sha256.Sum256(f.der); strings.HasPrefix(hex.EncodeToString(sum[:]), beginning) {
+		return [][sha256.Size]byte{sum}, nil
+	}
+	return nil, nil
+}
+
 func (f *fakeCertificates) Install(_ context.Context, data []byte, o installed.Options, dry bool) (*installed.Report, error) {
 	f.asked = fmt.Sprintf("%s %+v %v", data, o, dry)
 	return &installed.Report{Format: "pem", Certificates: []installed.Item{}, Remarks: []installed.Remark{}, Done: !dry}, nil
@@ -67,6 +74,53 @@ type silentDirectory struct{ fakeDirectory }
 
 func (*silentDirectory) Certificate(context.Context, [32]byte) ([]byte, []directory.Address, error) {
 	return nil, nil, NewProblem(CodeNotAvailable, "nobody answers", "")
+}
+
+func (*silentDirectory) Fingerprints(context.Context, string, int) ([][32]byte, error) {
+	return nil, NewProblem(CodeNotAvailable, "nobody answers", "")
+}
+
+// TestFingerprints: a short fingerprint names the certificates of all sources, each once, and what does not answer hides
+// nothing of the others.
+func TestFingerprints(t *testing.T) {
+	f := &fakeCertificates{der: certificate(t)}
+	sum := sha256.Sum256(f.der)
+	name := hex.EncodeToString(sum[:])
+	one := `{"sha256":["` + name + `"],"more":false}`
+	silent := &silentDirectory{}
+	for _, tc := range []struct {
+		directory Directory
+		beginning string
+		status    int
+		want      string
+	}{
+		{&fakeDirectory{der: f.der}, name[:8], 200, one},
+		{&fakeDirectory{der: f.der}, strings.ToUpper(name[:2] + ":" + name[2:9]), 200, one},
+		{&fakeDirectory{der: f.der}, name, 200, one},
+		{&fakeDirectory{}, name[:63], 200, one},
+		{nil, name[:8], 200, one},
+		{silent, name[:8], 200, one},
+		{silent, "00000000", 501, "nobody answers"},
+		{&fakeDirectory{}, "00000000", 200, `{"sha256":[],"more":false}`},
+		{&fakeDirectory{}, "12345678", 200, `1234567809` + strings.Repeat("0", 54) + `"],"more":true}`},
+		{&fakeDirectory{}, name[:7], 400, "8 to 64 hex digits"},
+		{&fakeDirectory{}, name + "0", 400, "8 to 64 hex digits"},
+		{&fakeDirectory{}, "0123456x", 400, "8 to 64 hex digits"},
+		{&fakeDirectory{}, "", 400, "8 to 64 hex digits"},
+	} {
+		h := serve(t, &Server{Role: RoleUser, Certificates: f, Directory: tc.directory})
+		h.uid.Store(ownerUID)
+		r := h.do(t, "GET", "/v1/fingerprints?beginning="+tc.beginning, nil)
+		if r.status != tc.status || !strings.Contains(string(r.body), tc.want) {
+			t.Errorf("%T %q: status %d, %s", tc.directory, tc.beginning, r.status, r.body)
+		}
+		if r.status != 200 {
+			continue
+		}
+		for _, fault := range document(t).Conforms(map[string]any{"$ref": "#/components/schemas/Fingerprints"}, []byte(r.body)) {
+			t.Errorf("%q: %s", tc.beginning, fault)
+		}
+	}
 }
 
 func TestCertificates(t *testing.T) {

@@ -19,6 +19,7 @@ func FuzzQuery(f *testing.F) {
 	f.Add("/v1/directory", "address=%ff;", "a/b;q=2")
 	f.Add("/v1/certificates/"+strings.Repeat("ab", 32), "", "application/pkix-cert")
 	f.Add("/v1/certificates/", "x", ",,;")
+	f.Add("/v1/fingerprints", "beginning=01:23:45:67:8", "")
 	f.Add("/v1/sync", "full=%zz", "")
 	s := &Server{ownUID: func() int { return ownerUID }, database: fakeUsers{}}
 	fill(f, s)

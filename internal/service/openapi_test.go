@@ -69,7 +69,7 @@ func TestOpenAPITypes(t *testing.T) {
 		"Problem": reflect.TypeFor[Problem](), "Version": reflect.TypeFor[Build](), "Status": reflect.TypeFor[Status](),
 		"Accepted": reflect.TypeFor[Accepted](), "Progress": reflect.TypeFor[Progress](), "Report": reflect.TypeFor[Report](),
 		"Result": reflect.TypeFor[lookupAnswer](), "CertificateDetails": reflect.TypeFor[CertificateDetails](),
-		"Candidates": reflect.TypeFor[Candidates](), "Entries": reflect.TypeFor[Entries](),
+		"Candidates": reflect.TypeFor[Candidates](), "Entries": reflect.TypeFor[Entries](), "Fingerprints": reflect.TypeFor[Fingerprints](),
 		"Identities": reflect.TypeFor[Identities](), "ImportRequest": reflect.TypeFor[ImportRequest](),
 		"Imported": reflect.TypeFor[Imported](), "UnlockRequest": reflect.TypeFor[UnlockRequest](),
 		"Identity": reflect.TypeFor[Identity](), "IdentityRequest": reflect.TypeFor[IdentityRequest](), "NewKeyRequest": reflect.TypeFor[NewKeyRequest](),

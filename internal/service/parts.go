@@ -45,6 +45,9 @@ type Directory interface {
 	// Certificate returns the certificate with this SHA-256 fingerprint (DER), and the primary addresses of the entries
 	// that carry it. It returns ErrNotFound when there is none.
 	Certificate(ctx context.Context, fingerprint [32]byte) (der []byte, entries []directory.Address, err error)
+	// Fingerprints returns up to limit fingerprints of such certificates that begin with these lower-case hex
+	// digits.
+	Fingerprints(ctx context.Context, beginning string, limit int) ([][32]byte, error)
 	// Freshness says how well the copy is known to agree with the server.
 	Freshness(ctx context.Context) (recipients.Freshness, error)
 }

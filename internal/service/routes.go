@@ -35,6 +35,7 @@ func routes() []route {
 		{"GET", "/v1/recipients", forAll, false, (*Server).getRecipients},
 		{"GET", "/v1/directory", forAll, false, (*Server).getDirectory},
 		{"GET", "/v1/entries", forAll, false, (*Server).getEntries},
+		{"GET", "/v1/fingerprints", forAll, false, (*Server).getFingerprints},
 		{"GET", "/v1/certificates", forAdmins, false, (*Server).getCertificates},
 		{"POST", "/v1/certificates", forAdmins, true, (*Server).postCertificate},
 		{"GET", "/v1/certificates/{sha256}", forAll, false, (*Server).getCertificate},

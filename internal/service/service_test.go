@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -282,6 +283,18 @@ func (f *fakeDirectory) Certificate(_ context.Context, fingerprint [32]byte) ([]
 		return nil, nil, ErrNotFound
 	}
 	return f.der, []directory.Address{"bob@example.com"}, nil
+}
+
+func (f *fakeDirectory) Fingerprints(_ context.Context, beginning string, limit int) (found [][32]byte, err error) {
+	if beginning == "12345678" {
+		for i := range limit {
+			found = append(found, [32]byte{0x12, 0x34, 0x56, 0x78, byte(i)})
+		}
+	}
+	if sum := sha256.Sum256(f.der); strings.HasPrefix(hex.EncodeToString(sum[:]), beginning) {
+		found = append(found, sum)
+	}
+	return found, nil
 }
 
 func (f *fakeDirectory) Freshness(context.Context) (recipients.Freshness, error) {
