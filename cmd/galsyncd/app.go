@@ -182,7 +182,7 @@ func checks() []config.Check {
 // print writes v as the one JSON document with --json, and calls text otherwise.
 func (a *app) print(v any, text func(io.Writer)) error {
 	if !a.json {
-		text(a.out)
+		text(plain{a.out})
 		return nil
 	}
 	e := json.NewEncoder(a.out)
@@ -191,4 +191,4 @@ func (a *app) print(v any, text func(io.Writer)) error {
 }
 
 // say writes talk for people.
-func (a *app) say(format string, args ...any) { fmt.Fprintf(a.err, format+"\n", args...) }
+func (a *app) say(format string, args ...any) { fmt.Fprintf(a.talk(), format+"\n", args...) }

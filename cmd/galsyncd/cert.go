@@ -89,7 +89,7 @@ func (a *app) runCertInstall(ctx context.Context, path string, o client.InstallO
 		return err
 	}
 	if refusal := refusalOf(report); refusal != nil && !o.DryRun {
-		printInstallReport(a.err, report)
+		printInstallReport(a.talk(), report)
 		return refusal
 	}
 	if o.DryRun {

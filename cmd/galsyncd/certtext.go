@@ -161,7 +161,7 @@ func printDetails(w io.Writer, d *client.CertificateDetails, cert *x509.Certific
 func printExtensions(show func(name, format string, args ...any), d *client.CertificateDetails, cert *x509.Certificate) {
 	list := func(name string, values []string) {
 		if len(values) > 0 {
-			show(name, "%s", strings.Join(values, ", "))
+			show(name, "%s", oneLine(strings.Join(values, ", ")))
 		}
 	}
 	if cert.BasicConstraintsValid {

@@ -31,10 +31,10 @@ func (a *app) reportEncryption(m *mailWork, made *encryption) error {
 		return a.print(made, nil)
 	}
 	if made.explained != nil {
-		printResult(a.err, made.explained)
+		printResult(a.talk(), made.explained)
 	}
 	for _, message := range made.Messages {
-		printMessage(a.err, message, made.explained != nil)
+		printMessage(a.talk(), message, made.explained != nil)
 	}
 	return nil
 }

@@ -113,7 +113,7 @@ func (a *app) encryptMail(ctx context.Context, m *mailWork, job encryptJob) erro
 	if job.bccDir == "" && !job.explain && !(a.json && m.name != "") {
 		choice, err := m.client.Encrypt(ctx, m.in, m.out, opts)
 		if err == nil && choice != nil {
-			lines(a.err, "warning: ", choice.Warnings)
+			lines(a.talk(), "warning: ", choice.Warnings)
 		}
 		return err
 	}
@@ -223,7 +223,7 @@ func (a *app) runDecrypt(ctx context.Context, args []string, opts client.Decrypt
 		a.say("decrypted: %s (%s)", how.Protection, how.Cipher)
 		switch v := how.Verification; {
 		case v != nil && v.Verdict != "unsigned":
-			printVerification(a.err, v)
+			printVerification(a.talk(), v)
 		case v == nil && how.Verdict != "" && how.Verdict != "unsigned":
 			a.say("signature: %s", how.Verdict)
 		}

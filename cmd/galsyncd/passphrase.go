@@ -132,7 +132,7 @@ func (a *app) confirm(yes bool, consequence string, show func(io.Writer)) error 
 		return &exitError{status: exitUsage, err: errors.New("ask for a confirmation: no terminal"), hint: "say --yes"}
 	}
 	defer tty.Close()
-	show(tty)
+	show(plain{tty})
 	fmt.Fprintf(tty, "%s. Go on? [y/N] ", consequence)
 	line, err := bufio.NewReader(io.LimitReader(tty, 100)).ReadString('\n')
 	if answer := strings.ToLower(strings.TrimSpace(line)); err == nil && (answer == "y" || answer == "yes") {

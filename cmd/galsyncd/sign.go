@@ -39,7 +39,7 @@ func (a *app) runSign(ctx context.Context, args []string, opts client.SignOption
 		}
 		warnings, err := m.client.Sign(ctx, m.in, m.out, opts)
 		if err == nil {
-			lines(a.err, "warning: ", warnings)
+			lines(a.talk(), "warning: ", warnings)
 		}
 		return err
 	})
@@ -82,7 +82,7 @@ func (a *app) runVerify(ctx context.Context, args []string, opts client.VerifyOp
 		return err
 	}
 	if len(args) == 2 && args[1] == "-" { // standard output is the mail's
-		printVerification(a.err, v)
+		printVerification(a.talk(), v)
 	} else if err := a.print(v, func(w io.Writer) { printVerification(w, v) }); err != nil {
 		return err
 	}

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	_ "embed"
-	"encoding/json"
 	"errors"
 	"net/http"
 	"os"
@@ -18,7 +17,7 @@ var openAPI []byte
 
 // writeJSON writes v as the whole answer.
 func writeJSON(w http.ResponseWriter, status int, v any) error {
-	body, err := json.Marshal(v)
+	body, err := marshal(v)
 	if err != nil {
 		return err
 	}
@@ -155,7 +154,7 @@ func (s *Server) watchSync(w http.ResponseWriter, r *http.Request) error {
 type lineWriter struct{ w http.ResponseWriter }
 
 func (l *lineWriter) write(v any) error {
-	line, err := json.Marshal(v)
+	line, err := marshal(v)
 	if err != nil {
 		return err
 	}

@@ -2,7 +2,6 @@ package service
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -46,7 +45,7 @@ func (s *Server) postEncrypt(w http.ResponseWriter, r *http.Request) error {
 	return s.stream(w, message, room, several, func(c *copies) error {
 		err := s.Encrypter.Encrypt(r.Context(), message, options, c.open)
 		if err == nil && explanation != nil {
-			c.explanation, err = json.Marshal(presentableResult(*explanation, true))
+			c.explanation, err = marshal(presentableResult(*explanation, true))
 		}
 		return err
 	})

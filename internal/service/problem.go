@@ -1,7 +1,6 @@
 package service
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -177,7 +176,7 @@ func problemOf(err error) (p *Problem, internal bool) {
 
 // writeProblem writes p as the whole answer.
 func writeProblem(w http.ResponseWriter, p *Problem) {
-	body, err := json.Marshal(p)
+	body, err := marshal(p)
 	if err != nil { // no value of a Problem can fail to marshal
 		body = []byte(`{"status":500,"code":"internal"}`)
 	}

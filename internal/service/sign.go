@@ -3,7 +3,6 @@ package service
 import (
 	"context"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
@@ -140,7 +139,7 @@ func setFindings(h http.Header, v *smime.Verification) {
 
 // headerJSON is a value as JSON in a form that a header field can hold: base64url without padding (RFC 4648 section 5).
 func headerJSON(v any) string {
-	js, err := json.Marshal(v)
+	js, err := marshal(v)
 	if err != nil { // no value of these types can fail to marshal
 		return ""
 	}

@@ -93,7 +93,7 @@ func TestFindingsInTheHeader(t *testing.T) {
 	setFindings(h, &smime.Verification{Verdict: smime.Valid, Reasons: []string{"ünïcode, \r\n and lines"}})
 	raw, err := base64.RawURLEncoding.DecodeString(h.Get("Galsyncd-Findings"))
 	var v smime.Verification
-	if err != nil || json.Unmarshal(raw, &v) != nil || v.Reasons[0] != "ünïcode, \r\n and lines" || h.Get("Galsyncd-Verdict") != "valid" {
+	if err != nil || json.Unmarshal(raw, &v) != nil || v.Reasons[0] != "ünïcode, \uFFFD\uFFFD and lines" || h.Get("Galsyncd-Verdict") != "valid" {
 		t.Errorf("%v: %q", err, h)
 	}
 	h = http.Header{}

@@ -1,0 +1,41 @@
+package main
+
+import (
+	"io"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// plain writes text for people. Names and texts of others cannot steer a terminal through it: control characters but the line
+// break and the tab, and those that turn the direction of writing, are shown as U+FFFD. Writes hold whole characters.
+type plain struct{ io.Writer }
+
+func (p plain) Write(text []byte) (int, error) {
+	if _, err := io.WriteString(p.Writer, harmless(string(text))); err != nil {
+		return 0, err
+	}
+	return len(text), nil
+}
+
+func harmless(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r != '\n' && r != '\t' && (unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r)) {
+			return utf8.RuneError
+		}
+		return r
+	}, text)
+}
+
+// oneLine is harmless for a text that must not make lines of its own.
+func oneLine(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '\n' || r == '\t' {
+			return utf8.RuneError
+		}
+		return r
+	}, harmless(text))
+}
+
+// talk is standard error for people.
+func (a *app) talk() io.Writer { return plain{a.err} }
