@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"runtime"
 	"runtime/debug"
 	"slices"
@@ -253,15 +254,24 @@ func checkOrigin(r *http.Request) error {
 		return NewProblem(CodeNotAllowed, "requests of web pages are refused",
 			"leave the Origin and Referer header out")
 	}
-	host := r.Host
-	if h, _, err := net.SplitHostPort(host); err == nil {
-		host = h
-	}
-	switch strings.ToLower(strings.Trim(host, "[]")) {
-	case "", "galsyncd", "localhost", "unix", "127.0.0.1", "::1":
+	if localName(r.Host) {
 		return nil
 	}
 	return NewProblem(CodeBadRequest, "this service is not that host", "use a URL like http://localhost/v1/status")
+}
+
+// localName reports whether host, which may have a port, is a name that no web page can have: one without a dot, such
+// as a client puts into its URL when the socket says all, or a loopback address. A page of evil.example that reaches a
+// forwarded socket by DNS rebinding sends the name of its own host.
+func localName(host string) bool {
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+	}
+	host = strings.Trim(host, "[]")
+	if ip, err := netip.ParseAddr(host); err == nil {
+		return ip.IsLoopback()
+	}
+	return !strings.ContainsAny(host, ".:")
 }
 
 // logCall writes the one line that every request gets.

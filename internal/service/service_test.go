@@ -591,6 +591,16 @@ func (h *harness) do(t testing.TB, method, url string, body io.Reader, header ..
 	return result{answer.StatusCode, answer.Header, data, err}
 }
 
+// TestHosts has the names that clients of a Unix socket put into their URLs.
+func TestHosts(t *testing.T) {
+	h := serve(t, &Server{Role: RoleUser})
+	for _, host := range []string{"localhost", "x", "unix", "galsyncd:80", "LOCALHOST", "127.0.0.1", "127.0.0.1:8080", "[::1]", "[::1]:80", "_"} {
+		if r := h.do(t, "GET", "/v1/status", nil, "Host", host); r.status != 200 {
+			t.Errorf("host %s: status %d: %s", host, r.status, r.body)
+		}
+	}
+}
+
 // TestExamples holds an answer of every JSON request to its schema.
 func TestExamples(t *testing.T) {
 	h := serve(t, &Server{Role: RoleUser, Build: Build{Version: "1.2.3"}})
@@ -767,6 +777,8 @@ func TestRefusals(t *testing.T) {
 		{"GET", "/v1/status", "", []string{"Origin", "null"}, 403, CodeNotAllowed},
 		{"GET", "/v1/status", "", []string{"Referer", "http://x/"}, 403, CodeNotAllowed},
 		{"GET", "/v1/status", "", []string{"Host", "evil.example"}, 400, CodeBadRequest},
+		{"GET", "/v1/status", "", []string{"Host", "127.0.0.1.evil.example:80"}, 400, CodeBadRequest},
+		{"GET", "/v1/status", "", []string{"Host", "192.0.2.1"}, 400, CodeBadRequest},
 		{"POST", "/v1/unlock", `{"passphrase":"x","nope":1}`, nil, 400, CodeBadRequest},
 		{"POST", "/v1/unlock", `{"passphrase":"x"} {}`, nil, 400, CodeBadRequest},
 		{"POST", "/v1/unlock", `{"passphrase":7}`, nil, 400, CodeBadRequest},
