@@ -19,7 +19,8 @@ func (a *app) lookup() *cobra.Command {
 		Use:   "lookup ADDRESS...",
 		Short: "say whether mail to the addresses can be encrypted, and with which certificates",
 		Long: "Prints the state of each address and the certificate that would be used. The exit status is 0 when mail to all\n" +
-			"of them can be encrypted, and 67 when one cannot be encrypted to.",
+			"of them can be encrypted, and 67 when one cannot be encrypted to. An ADDRESS may have a display name, and be a list as\n" +
+			"in the header of a mail.",
 		Example: "  galsyncd lookup bob@corp.example\n  galsyncd --json lookup --explain 'Bob <bob@corp.example>'",
 		Args:    positional(1, 1000, "at least one ADDRESS, and at most 1000"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -27,7 +28,7 @@ func (a *app) lookup() *cobra.Command {
 			if err != nil {
 				return failed(err)
 			}
-			result, err := c.Recipients(cmd.Context(), args, opts)
+			result, err := c.Recipients(cmd.Context(), bareAddresses(args), opts)
 			if err != nil {
 				return failed(err)
 			}

@@ -40,7 +40,7 @@ func (a *app) encrypt() *cobra.Command {
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringArrayVar(&job.to, "to", nil, "encrypt to this `ADDRESS` (may be repeated) instead of the recipients in the header")
+	flags.StringArrayVar(&job.to, "to", nil, "encrypt to this `ADDRESS`, or a list of them with commas (may be repeated), instead of the recipients in the header")
 	flags.StringVar(&job.bccDir, "bcc-dir", "", "write the copy of each recipient who does not get OUT into this `DIR`, which must be there")
 	choiceVar(flags, &job.toSelf, "to-self", "let the sender read the mail too, with the own key for the From address")
 	choiceVar(flags, &job.sign, "sign", "sign the mail before it is encrypted, with one's own key")
@@ -109,7 +109,7 @@ func (a *app) encryptMail(ctx context.Context, m *mailWork, job encryptJob) erro
 	if err != nil {
 		return err
 	}
-	opts := client.EncryptOptions{To: job.to, Size: m.size, Sign: job.sign, Identity: identity, ProtectHeaders: job.protectHeaders, ToSelf: job.toSelf}
+	opts := client.EncryptOptions{To: bareAddresses(job.to), Size: m.size, Sign: job.sign, Identity: identity, ProtectHeaders: job.protectHeaders, ToSelf: job.toSelf}
 	if job.bccDir == "" && !job.explain && !(a.json && m.name != "") {
 		choice, err := m.client.Encrypt(ctx, m.in, m.out, opts)
 		if err == nil && choice != nil {
