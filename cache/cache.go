@@ -62,7 +62,7 @@ type Cache struct {
 	path   string
 	db     *bbolt.DB
 	broken atomic.Bool
-	known  atomic.Pointer[snapshotHistory] // nil until the first look-up
+	known  atomic.Pointer[snapshot] // nil until the first look-up
 }
 
 // Open opens the cache file in dir, or makes a new one. It first verifies every byte of an existing file.

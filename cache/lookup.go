@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/galsyncd/galsyncd/directory"
+	"github.com/galsyncd/galsyncd/internal/recent"
 )
 
 // ErrNotFound reports that nothing in the cache matches.
@@ -18,28 +19,43 @@ var ErrNotFound = errors.New("not in the cache")
 const maxSightings = 16
 
 // Lookup returns the entries that the address belongs to: those that list it first, then those of which only a
-// certificate names it. None is not an error.
+// certificate names it. None is not an error. What is returned must not be modified.
 func (c *Cache) Lookup(ctx context.Context, address directory.Address) (found []directory.Sighting, err error) {
 	err = c.view(ctx, func(tx *transaction) error {
-		history, err := c.history(tx)
+		s, err := c.snapshot(tx)
 		if err != nil {
 			return err
 		}
-		prefix := append([]byte(address), 0)
-		return tx.prefixed(bucketAddresses, prefix, func(k, v []byte) (bool, error) {
-			e, err := tx.Entry(directory.Address(k[len(prefix):]))
-			if err != nil {
-				return false, damagedIndex(err)
+		var known bool
+		if found, known = s.sightings.Get(address); known {
+			return nil
+		}
+		found, err = tx.sightings(address, s.history)
+		if err == nil && rememberable(found) {
+			found = slices.Clip(found) // nobody's append may reach what is shared
+			s.sightings.Put(address, found, generationSize)
+		}
+		return err
+	})
+	return found, err
+}
+
+// sightings reads the entries that the address belongs to.
+func (t *transaction) sightings(address directory.Address, history directory.History) (found []directory.Sighting, err error) {
+	prefix := append([]byte(address), 0)
+	err = t.prefixed(bucketAddresses, prefix, func(k, v []byte) (bool, error) {
+		e, err := t.Entry(directory.Address(k[len(prefix):]))
+		if err != nil {
+			return false, damagedIndex(err)
+		}
+		s := directory.Sighting{Entry: e, Seen: history.Seen(e), Claimed: bytes.Equal(v, markClaimed)}
+		if e.Kind == directory.KindGroup {
+			if s.Members, err = t.Members(e.Primary); err != nil {
+				return false, err
 			}
-			s := directory.Sighting{Entry: e, Seen: history.Seen(e), Claimed: bytes.Equal(v, markClaimed)}
-			if e.Kind == directory.KindGroup {
-				if s.Members, err = tx.Members(e.Primary); err != nil {
-					return false, err
-				}
-			}
-			found = append(found, s)
-			return len(found) < maxSightings, nil
-		})
+		}
+		found = append(found, s)
+		return len(found) < maxSightings, nil
 	})
 	slices.SortStableFunc(found, func(a, b directory.Sighting) int { return cmp.Compare(boolInt(a.Claimed), boolInt(b.Claimed)) })
 	return found, err
@@ -101,31 +117,60 @@ func (c *Cache) Certificate(ctx context.Context, sum [32]byte) (der []byte, owne
 	return der, owners, err
 }
 
-// snapshotHistory is the history in the snapshot with this number.
-type snapshotHistory struct {
-	number  int
-	history directory.History
+// snapshot is what was read of one state of the file. Transactions with the same number show the same state, so nothing of
+// it grows old; with the next state of the file all of it is forgotten.
+type snapshot struct {
+	number    int
+	history   directory.History
+	sightings recent.Map[directory.Address, []directory.Sighting]
 }
 
-// history reads the history once for each state of the file: every look-up needs it. Snapshots with the same number show
-// the same state.
-func (c *Cache) history(tx *transaction) (directory.History, error) {
+// Bounds of what a snapshot remembers: a few KiB for each address, and two generations.
+const (
+	generationSize = 1024
+	maxRemembered  = 16 << 10 // bytes for one address
+	memberSize     = 64       // about, in memory
+)
+
+// rememberable reports whether sightings are small enough to be kept in memory.
+func rememberable(found []directory.Sighting) bool {
+	size := 0
+	for _, s := range found {
+		for _, u := range s.Entry.Certificates {
+			size += len(u.Raw)
+		}
+		for _, raw := range s.Entry.Intermediates {
+			size += len(raw)
+		}
+		if s.Members != nil {
+			size += len(s.Members.Members) * memberSize
+		}
+	}
+	return size <= maxRemembered
+}
+
+// snapshot is the one that tx sees. It reads the history, which every look-up needs.
+func (c *Cache) snapshot(tx *transaction) (*snapshot, error) {
 	if known := c.known.Load(); known != nil && known.number == tx.tx.ID() {
-		return known.history, nil
+		return known, nil
 	}
 	h, err := directory.ReadHistory(tx)
-	if err == nil {
-		c.known.Store(&snapshotHistory{tx.tx.ID(), h})
+	if err != nil {
+		return nil, err
 	}
-	return h, err
+	s := &snapshot{number: tx.tx.ID(), history: h}
+	c.known.Store(s)
+	return s, nil
 }
 
 // History returns what the cache remembers about earlier runs. It must not be modified.
 func (c *Cache) History(ctx context.Context) (h directory.History, entries, certified int, err error) {
 	err = c.view(ctx, func(tx *transaction) error {
-		if h, err = c.history(tx); err != nil {
+		s, err := c.snapshot(tx)
+		if err != nil {
 			return err
 		}
+		h = s.history
 		entries, certified, err = tx.Totals()
 		return err
 	})

@@ -110,8 +110,11 @@ func generalNames(cert *x509.Certificate) []asn1.RawValue {
 }
 
 // checkAddress demands that the certificate names one of the person's addresses.
-func checkAddress(cert *x509.Certificate, wanted []mailaddr.Address) []Finding {
-	named := CertificateAddresses(cert)
+func checkAddress(cert *x509.Certificate, q Question) []Finding {
+	wanted, named := q.Addresses, q.Names
+	if named == nil {
+		named = CertificateAddresses(cert)
+	}
 	if slices.ContainsFunc(named, func(a mailaddr.Address) bool { return slices.Contains(wanted, a) }) {
 		return nil
 	}

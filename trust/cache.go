@@ -4,8 +4,9 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/binary"
-	"sync"
 	"time"
+
+	"github.com/galsyncd/galsyncd/internal/recent"
 )
 
 // generationSize is how many verified chains one generation remembers, about 300 bytes each; two generations are kept, so
@@ -15,12 +16,7 @@ const generationSize = 16384
 // chainCache remembers certificates for which a chain was verified, how long that chain lasts, and what is known about its
 // revocation. Only success is kept: what failed may succeed as soon as an authority's validity begins, and failing is
 // cheap. Whatever the cache affirms, verification would affirm at that time too.
-//
-// It keeps two generations: when the younger one is full, the older one is forgotten. What is in use moves to the younger.
-type chainCache struct {
-	mu           sync.Mutex
-	young, older map[chainID]standing
-}
+type chainCache struct{ standings recent.Map[chainID, standing] }
 
 // chainID stands for a certificate, everything that was at hand to build its chain, and the revocation data.
 type chainID [sha256.Size]byte
@@ -39,26 +35,8 @@ func (p *Policy) chainKey(cert *x509.Certificate, intermediates []*x509.Certific
 
 // get returns what is known and holds at now; at is now moved into the validity of the certificate.
 func (c *chainCache) get(id chainID, at, now time.Time) (standing, bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	s, ok := c.young[id]
-	if !ok {
-		if s, ok = c.older[id]; ok {
-			c.put(id, s)
-		}
-	}
+	s, ok := c.standings.Get(id)
 	return s, ok && s.holds(at, now)
 }
 
-func (c *chainCache) add(id chainID, s standing) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.put(id, s)
-}
-
-func (c *chainCache) put(id chainID, s standing) {
-	if c.young == nil || len(c.young) >= generationSize {
-		c.older, c.young = c.young, make(map[chainID]standing)
-	}
-	c.young[id] = s
-}
+func (c *chainCache) add(id chainID, s standing) { c.standings.Put(id, s, generationSize) }

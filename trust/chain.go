@@ -31,24 +31,41 @@ func checkCritical(cert *x509.Certificate) []Finding {
 	return nil
 }
 
-// checkChain looks for a chain from cert to an anchor in which nothing was revoked.
-func (p *Policy) checkChain(cert *x509.Certificate, q Question) []Finding {
+// checkStanding looks for a chain from cert to an anchor in which nothing was revoked, and says what is known about
+// revocation (see Revocation). Where the word of the address book or of a person takes the place of the chain, only what was
+// revoked is an obstacle.
+func (p *Policy) checkStanding(cert *x509.Certificate, q Question) ([]Finding, Revocation) {
+	accepted := q.accepted(p)
+	if accepted && p.Revocations == nil {
+		return nil, Revocation{}
+	}
 	s, err := p.standing(cert, q)
 	switch {
-	case errors.Is(err, errNoAnchors):
-		return []Finding{{
+	case err == nil:
+		return p.revocationFindings(s.revocation), s.revocation
+	case accepted:
+		return p.revocationFindings(unchained), unchained
+	}
+	return []Finding{p.unchainedFinding(cert, q, err)}, Revocation{}
+}
+
+// accepted reports whether somebody's word takes the place of a chain.
+func (q Question) accepted(p *Policy) bool { return q.Vouched || p.AcceptDirectory && q.FromDirectory }
+
+// unchainedFinding puts into words why there is no chain.
+func (p *Policy) unchainedFinding(cert *x509.Certificate, q Question, err error) Finding {
+	if errors.Is(err, errNoAnchors) {
+		return Finding{
 			State:  Untrusted,
 			Reason: fmt.Sprintf("issued by %s, and no trusted anchors are configured", name(cert.RawIssuer, cert.Issuer.String())),
 			Hint:   "name the certificates of the roots that are to be trusted in trust.anchors",
-		}}
-	case err != nil:
-		reason, hint := p.explainChain(cert, p.withIssuers(cert, usable(q.Intermediates)), clamp(q.Now, cert), err)
-		if l, ok := errors.AsType[*lacking](err); ok && l.note != "" {
-			reason, hint = reason+"; "+l.note, cmp.Or(l.hint, hint)
 		}
-		return []Finding{{State: Untrusted, Reason: reason, Hint: hint}}
 	}
-	return p.revocationFindings(s.revocation)
+	reason, hint := p.explainChain(cert, p.withIssuers(cert, usable(q.Intermediates)), clamp(q.Now, cert), err)
+	if l, ok := errors.AsType[*lacking](err); ok && l.note != "" {
+		reason, hint = reason+"; "+l.note, cmp.Or(l.hint, hint)
+	}
+	return Finding{State: Untrusted, Reason: reason, Hint: hint}
 }
 
 // clamp moves now into the certificate's validity, so that an expired certificate is reported as expired and not also as

@@ -209,7 +209,7 @@ func (p *Policy) Revocation(cert *x509.Certificate, q Question) Revocation {
 	switch {
 	case err == nil:
 		return s.revocation
-	case q.Vouched || p.AcceptDirectory && q.FromDirectory:
+	case q.accepted(p):
 		return unchained
 	}
 	return Revocation{}
@@ -217,11 +217,6 @@ func (p *Policy) Revocation(cert *x509.Certificate, q Question) Revocation {
 
 // unchained is what is known about a certificate that is used on the word of the address book or of a person.
 var unchained = Revocation{Status: StatusUnknown, Unpublished: true, Reason: "it has no trusted chain, so nobody is known whose word would count"}
-
-// checkAccepted checks what the word of the address book or of a person does not replace.
-func (p *Policy) checkAccepted(cert *x509.Certificate, q Question) []Finding {
-	return p.revocationFindings(p.Revocation(cert, q))
-}
 
 // verify returns every permitted chain, the one whose validity lasts longest first.
 func (p *Policy) verify(cert *x509.Certificate, intermediates []*x509.Certificate, at time.Time) ([][]*x509.Certificate, error) {

@@ -17,12 +17,10 @@ func (p *Policy) ForSigning(cert *x509.Certificate, q Question) []Finding {
 	findings := checkValidity(cert, q.Now)
 	findings = append(findings, checkUsage(cert, signingObstacle(cert))...)
 	findings = append(findings, checkSigningKey(cert)...)
-	findings = append(findings, checkAddress(cert, q.Addresses)...)
+	findings = append(findings, checkAddress(cert, q)...)
 	findings = append(findings, checkCritical(cert)...)
-	if q.Vouched || p.AcceptDirectory && q.FromDirectory {
-		return append(findings, p.checkAccepted(cert, q)...)
-	}
-	return append(findings, p.checkChain(cert, q)...)
+	obstacles, _ := p.checkStanding(cert, q)
+	return append(findings, obstacles...)
 }
 
 // signingObstacle checks the key usage extension, which must be absent or hold digitalSignature or nonRepudiation (RFC

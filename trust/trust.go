@@ -68,6 +68,9 @@ type Question struct {
 	Intermediates []*x509.Certificate
 	// Now is the time of the decision.
 	Now time.Time
+	// Names are the addresses that the certificate names, for a caller that has them from CertificateAddresses; nil: they
+	// are looked up.
+	Names []mailaddr.Address
 	// FromDirectory reports that the certificate came from the address book entry of the person.
 	FromDirectory bool
 	// Vouched reports that somebody decided to trust this very certificate for these addresses: no chain is asked for.
@@ -92,13 +95,17 @@ type Finding struct {
 // ForEncryption returns every obstacle to encrypting to cert, in the order validity, usage, key, address, chain, revocation.
 // An empty result means that cert may be used.
 func (p *Policy) ForEncryption(cert *x509.Certificate, q Question) []Finding {
+	findings, _ := p.Encryption(cert, q)
+	return findings
+}
+
+// Encryption returns what ForEncryption and Revocation do.
+func (p *Policy) Encryption(cert *x509.Certificate, q Question) ([]Finding, Revocation) {
 	findings := checkValidity(cert, q.Now)
 	findings = append(findings, checkUsage(cert, keyUsageObstacle(cert))...)
 	findings = append(findings, checkKey(cert)...)
-	findings = append(findings, checkAddress(cert, q.Addresses)...)
+	findings = append(findings, checkAddress(cert, q)...)
 	findings = append(findings, checkCritical(cert)...)
-	if q.Vouched || p.AcceptDirectory && q.FromDirectory {
-		return append(findings, p.checkAccepted(cert, q)...)
-	}
-	return append(findings, p.checkChain(cert, q)...)
+	obstacles, known := p.checkStanding(cert, q)
+	return append(findings, obstacles...), known
 }

@@ -13,7 +13,7 @@ const module = "github.com/galsyncd/galsyncd/"
 // allowed says which of our packages each package may import. Packages under cmd may import everything; nothing may
 // import them.
 var allowed = map[string][]string{
-	"cache":                 {"directory", "internal/mailaddr", "internal/revocation"},
+	"cache":                 {"directory", "internal/mailaddr", "internal/recent", "internal/revocation"},
 	"client":                {},
 	"cms":                   {},
 	"directory":             {"cms", "trust", "internal/mailaddr"},
@@ -36,14 +36,15 @@ var allowed = map[string][]string{
 	"internal/mailaddr":    {},
 	"internal/probe":       {"cms", "directory", "ews"},
 	"internal/pinentry":    {},
-	"internal/recipients":  {"directory", "trust", "internal/mailaddr"},
+	"internal/recent":      {},
+	"internal/recipients":  {"directory", "trust", "internal/mailaddr", "internal/recent"},
 	"internal/revocation":  {"trust"},
 	"internal/service":     {"internal/installed", "internal/recipients", "directory", "smime", "trust", "internal/keyring", "internal/mailaddr"},
 	"internal/testca":      {},
 	"internal/wbxml":       {},
 	"schedule":             {},
 	"smime":                {"cms", "trust", "internal/mailaddr"},
-	"trust":                {"internal/mailaddr"},
+	"trust":                {"internal/mailaddr", "internal/recent"},
 }
 
 // owners says which package alone imports an outside library. A library that is not here is imported by one package

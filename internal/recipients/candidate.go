@@ -35,11 +35,12 @@ func (q *question) candidates(address mailaddr.Address, s directory.Sighting) []
 			continue
 		}
 		c.Certificate = cert
-		findings := q.book.policy().ForEncryption(cert.X509, ask)
+		ask.Names = cert.Addresses
+		findings, known := q.book.policy().Encryption(cert.X509, ask)
+		c.Revocation = revocation(known)
 		if bytes.Equal(cert.X509.RawIssuer, cert.X509.RawSubject) && !cert.X509.IsCA {
 			onTheirWord(findings, cert) // there is no authority that could be trusted instead
 		}
-		c.Revocation = q.revocation(cert.X509, ask)
 		if !listed && !slices.Contains(c.Certificate.Addresses, address) {
 			findings = append(findings, trust.Finding{State: trust.WrongAddress, Reason: "does not name " + string(address) + ", which the address book does not list for " + string(s.Entry.Primary)})
 		}

@@ -65,6 +65,9 @@ type claim struct {
 // merely name it, and among equals an entry that the last complete run found goes before one that it missed. The rest is
 // put in order of their primary addresses, so that answers do not depend on the order of the store.
 func rightful(address mailaddr.Address, claims []directory.Sighting) []directory.Sighting {
+	if len(claims) <= 1 {
+		return claims
+	}
 	claims = prefer(claims, func(s directory.Sighting) bool { return slices.Contains(s.Entry.Addresses, address) })
 	claims = prefer(claims, func(s directory.Sighting) bool { return lists(s.Entry, address) })
 	claims = prefer(claims, func(s directory.Sighting) bool { return s.Entry.Missing.IsZero() })

@@ -75,13 +75,14 @@ func (q *question) offered(address mailaddr.Address, o Offer) Candidate {
 	c.Certificate = cert
 	ask := trust.Question{
 		Addresses:     []mailaddr.Address{address},
+		Names:         cert.Addresses,
 		Intermediates: q.book.parsed.readAll(o.Intermediates),
 		Now:           q.now,
 		Vouched:       o.Vouched,
 		Beside:        o.Beside,
 	}
-	findings := q.book.policy().ForEncryption(cert.X509, ask)
-	c.Revocation = q.revocation(cert.X509, ask)
+	findings, known := q.book.policy().Encryption(cert.X509, ask)
+	c.Revocation = revocation(known)
 	onTheirWord(findings, cert)
 	if old := q.tooOld(o); old != nil {
 		findings = append(findings, *old)

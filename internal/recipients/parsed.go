@@ -3,8 +3,8 @@ package recipients
 import (
 	"crypto/sha256"
 	"crypto/x509"
-	"sync"
 
+	"github.com/galsyncd/galsyncd/internal/recent"
 	"github.com/galsyncd/galsyncd/trust"
 )
 
@@ -13,17 +13,15 @@ import (
 const generationSize = 2048
 
 // parsedCache remembers certificates that were read, by the SHA-256 of their DER: reading one costs more than everything
-// else about a recipient. Only what could be read is kept. When the younger of two generations is full, the older one is
-// forgotten; what is in use moves to the younger.
+// else about a recipient. Only what could be read is kept.
 type parsedCache struct {
-	mu           sync.Mutex
-	young, older map[[sha256.Size]byte]*Certificate
+	known recent.Map[[sha256.Size]byte, *Certificate]
 }
 
 // read returns the description of a certificate, which must not be changed.
 func (p *parsedCache) read(der []byte) (*Certificate, error) {
 	sum := sha256.Sum256(der)
-	if c := p.known(sum); c != nil {
+	if c, ok := p.known.Get(sum); ok {
 		return c, nil
 	}
 	cert, err := x509.ParseCertificate(der)
@@ -31,29 +29,8 @@ func (p *parsedCache) read(der []byte) (*Certificate, error) {
 		return nil, err
 	}
 	c := Describe(cert)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.put(sum, c)
+	p.known.Put(sum, c, generationSize)
 	return c, nil
-}
-
-func (p *parsedCache) known(sum [sha256.Size]byte) *Certificate {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	c := p.young[sum]
-	if c == nil {
-		if c = p.older[sum]; c != nil {
-			p.put(sum, c)
-		}
-	}
-	return c
-}
-
-func (p *parsedCache) put(sum [sha256.Size]byte, c *Certificate) {
-	if p.young == nil || len(p.young) >= generationSize {
-		p.older, p.young = p.young, make(map[[sha256.Size]byte]*Certificate)
-	}
-	p.young[sum] = c
 }
 
 // readAll reads what can be read: an intermediate that cannot does not help, and does no harm.

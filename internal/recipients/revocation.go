@@ -1,7 +1,6 @@
 package recipients
 
 import (
-	"crypto/x509"
 	"time"
 
 	"github.com/galsyncd/galsyncd/trust"
@@ -21,9 +20,8 @@ type Revocation struct {
 	warning string
 }
 
-// revocation asks about a candidate.
-func (q *question) revocation(cert *x509.Certificate, ask trust.Question) *Revocation {
-	r := q.book.policy().Revocation(cert, ask)
+// revocation tells what is known about a candidate.
+func revocation(r trust.Revocation) *Revocation {
 	if r.Status == "" {
 		return nil
 	}
