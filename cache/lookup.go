@@ -30,10 +30,10 @@ func (c *Cache) Lookup(ctx context.Context, address directory.Address) (found []
 		if found, known = s.sightings.Get(address); known {
 			return nil
 		}
-		found, err = tx.sightings(address, s.history)
+		found, err = tx.sightings(address, s)
 		if err == nil && rememberable(found) {
 			found = slices.Clip(found) // nobody's append may reach what is shared
-			s.sightings.Put(address, found, generationSize)
+			s.sightings.Put(address, found, maxAddresses)
 		}
 		return err
 	})
@@ -41,14 +41,15 @@ func (c *Cache) Lookup(ctx context.Context, address directory.Address) (found []
 }
 
 // sightings reads the entries that the address belongs to.
-func (t *transaction) sightings(address directory.Address, history directory.History) (found []directory.Sighting, err error) {
+func (t *transaction) sightings(address directory.Address, of *snapshot) (found []directory.Sighting, err error) {
+	intermediate := func(key [sha256.Size]byte) ([]byte, error) { return of.intermediate(t, key) }
 	prefix := append([]byte(address), 0)
 	err = t.prefixed(bucketAddresses, prefix, func(k, v []byte) (bool, error) {
-		e, err := t.Entry(directory.Address(k[len(prefix):]))
+		e, err := t.entry(directory.Address(k[len(prefix):]), intermediate)
 		if err != nil {
 			return false, damagedIndex(err)
 		}
-		s := directory.Sighting{Entry: e, Seen: history.Seen(e), Claimed: bytes.Equal(v, markClaimed)}
+		s := directory.Sighting{Entry: e, Seen: of.history.Seen(e), Claimed: bytes.Equal(v, markClaimed)}
 		if e.Kind == directory.KindGroup {
 			if s.Members, err = t.Members(e.Primary); err != nil {
 				return false, err
@@ -120,17 +121,32 @@ func (c *Cache) Certificate(ctx context.Context, sum [32]byte) (der []byte, owne
 // snapshot is what was read of one state of the file. Transactions with the same number show the same state, so nothing of
 // it grows old; with the next state of the file all of it is forgotten.
 type snapshot struct {
-	number    int
-	history   directory.History
-	sightings recent.Map[directory.Address, []directory.Sighting]
+	number        int
+	history       directory.History
+	sightings     recent.Map[directory.Address, []directory.Sighting]
+	intermediates recent.Map[[sha256.Size]byte, []byte] // many entries share a few
 }
 
-// Bounds of what a snapshot remembers: a few KiB for each address, and two generations.
+// Bounds of what a snapshot remembers: generations of addresses with a few KiB each, and of intermediates.
 const (
-	generationSize = 1024
-	maxRemembered  = 16 << 10 // bytes for one address
-	memberSize     = 64       // about, in memory
+	maxAddresses     = 2048
+	maxIntermediates = 64
+	maxRemembered    = 16 << 10 // bytes for one address
+	memberSize       = 64       // about, in memory
 )
+
+// intermediate reads an intermediate certificate.
+func (s *snapshot) intermediate(t *transaction, key [sha256.Size]byte) ([]byte, error) {
+	raw, known := s.intermediates.Get(key)
+	if known {
+		return raw, nil
+	}
+	raw, err := t.intermediate(key)
+	if err == nil && len(raw) <= maxRemembered {
+		s.intermediates.Put(key, raw, maxIntermediates)
+	}
+	return raw, err
+}
 
 // rememberable reports whether sightings are small enough to be kept in memory.
 func rememberable(found []directory.Sighting) bool {

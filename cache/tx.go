@@ -28,11 +28,16 @@ func (t *transaction) bucket(name []byte) *bbolt.Bucket {
 }
 
 func (t *transaction) Entry(primary directory.Address) (directory.Entry, error) {
+	return t.entry(primary, t.intermediate)
+}
+
+// entry reads an entry, its intermediates by the given function.
+func (t *transaction) entry(primary directory.Address, intermediate func([sha256.Size]byte) ([]byte, error)) (directory.Entry, error) {
 	b := t.bucket(bucketEntries).Get([]byte(primary))
 	if b == nil {
 		return directory.Entry{}, directory.ErrNoEntry
 	}
-	return decodeRecord(b, t.intermediate)
+	return decodeRecord(b, intermediate)
 }
 
 func (t *transaction) intermediate(key [sha256.Size]byte) ([]byte, error) {
