@@ -178,7 +178,30 @@ func (c *Config) together() Problems {
 		{"check_revocation", eas.CheckRevocation}, {"policy_met", len(eas.PolicyMet) > 0}} {
 		complain(k.used && e.Protocol != "eas", "exchange.eas."+k.key, `is for protocol "eas", and exchange.protocol is %q`, e.Protocol)
 	}
+	ps = append(ps, c.otherRole()...)
 	complain(c.Cache.WarnAfter >= c.Cache.RefuseAfter, "cache.refuse_after", "is not more than warn_after, which is %s", formatDuration(c.Cache.WarnAfter))
+	return ps
+}
+
+// otherRole finds what is set for the other role, or for a server that is not named: it would do nothing here.
+func (c *Config) otherRole() (ps Problems) {
+	env := newEnvironment()
+	for _, d := range definitions() {
+		var why string
+		switch name := d.key; {
+		case c.Role == RoleSystem && (name == "keyring.unlock_for" || name == "keyring.passphrase_file" || name == "keyring.pinentry"):
+			why = "is for the user role; the system service holds no private keys"
+		case c.Role == RoleSystem && name == "upstream.installed":
+			why = "is for the user role; the system service reads Exchange itself"
+		case c.Role == RoleUser && name == "socket.admins":
+			why = "is for the system role; a user's service works for that user alone"
+		case c.Role == RoleUser && c.Exchange.URL == "" && (strings.HasPrefix(name, "exchange.") && name != "exchange.url" || name == "sync.addresses"):
+			why = "does nothing without exchange.url"
+		}
+		if why != "" && literal(d.target(c)) != env.expand(d.initial(c.Role)) {
+			ps = append(ps, c.Problem(d.key, "%s", why))
+		}
+	}
 	return ps
 }
 

@@ -284,12 +284,9 @@ func ldapKeys() []definition {
 		{key: "ldap.listen", kind: "list of strings", standard: `[]`, fixed: true,
 			doc:    "Addresses of the LDAP service.",
 			target: func(c *Config) any { return &c.LDAP.Listen }},
-		{key: "ldap.base_dn", kind: "string", standard: `"ou=people,dc=galsyncd"`,
+		{key: "ldap.base_dn", kind: "string", standard: `"ou=people,dc=galsyncd"`, fixed: true,
 			doc:    "The entry under which the LDAP service shows people.",
-			target: func(c *Config) any { return &c.LDAP.BaseDN },
-			check: func(c *Config) string {
-				return unless(strings.Contains(c.LDAP.BaseDN, "="), "is not a distinguished name")
-			}},
+			target: func(c *Config) any { return &c.LDAP.BaseDN }},
 	}
 }
 

@@ -121,6 +121,11 @@ func TestRefusals(t *testing.T) {
 		{"allow empty", "[trust]\nrevocation_allow = [\"10.0.0.0/8\", \"\"]", `is not a host name, an address or a network`},
 		{"list size", "[trust]\nrevocation_max_size = \"1kB\"", `is not between 64KiB and 256MiB`},
 		{"ldap", "[ldap]\nlisten = [\"127.0.0.1:389\"]", `["127.0.0.1:389"] is not built into this version; set []`},
+		{"ldap base", "[ldap]\nbase_dn = \"dc=example\"", `"dc=example" is not built into this version; set "ou=people,dc=galsyncd"`},
+		{"passphrase", "[keyring]\npassphrase_file = \"p\"", `config.toml:7: keyring.passphrase_file: is for the user role`},
+		{"pinentry", "[keyring]\npinentry = \"none\"", `is for the user role`},
+		{"unlock_for", "[keyring]\nunlock_for = \"1h\"", `is for the user role`},
+		{"word of administrators", "[upstream]\ninstalled = \"chain\"", `is for the user role`},
 		{"metrics", "[metrics]\nlisten = \"127.0.0.1:9464\"", `is not built into this version; set ""`},
 		{"upstream", "[upstream]\nsocket = \"/run/x\"", `is for the user role`},
 		{"addresses", "[sync]\naddresses = [\"a b\"]", `"a b" is not a mail address`},
@@ -140,6 +145,28 @@ func TestRefusals(t *testing.T) {
 				t.Errorf("%d problems instead of one: %v", len(ps), err)
 			}
 		})
+	}
+}
+
+// TestNothingIsIgnored: what would do nothing in the user role, or without a server, is refused.
+func TestNothingIsIgnored(t *testing.T) {
+	setHome(t)
+	const server = "exchange.url = \"http://127.0.0.1/EWS\"\nexchange.auth.method = \"none\"\n"
+	for text, want := range map[string]string{
+		"":     "",
+		server: "",
+		server + "sync.addresses = [\"a@b.example\"]": "",
+		"exchange.protocol = \"eas\"":                 "config.toml:1: exchange.protocol: does nothing without exchange.url",
+		"exchange.auth.username = \"me\"":             "exchange.auth.username: does nothing without exchange.url",
+		"exchange.ca_file = \"/etc/ca.pem\"":          "exchange.ca_file: does nothing without exchange.url",
+		"sync.addresses = [\"a@b.example\"]":          "sync.addresses: does nothing without exchange.url",
+		server + "socket.admins = [\"alice\"]":        "config.toml:3: socket.admins: is for the system role",
+		"keyring.unlock_for = \"1h\"\nupstream.installed = \"chain\"\nkeyring.pinentry = \"none\"": "",
+	} {
+		_, err := load(t, text, RoleUser)
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%s\ngot  %v\nwant %s", text, err, want)
+		}
 	}
 }
 
