@@ -47,6 +47,9 @@ var (
 	// ErrUntrustedServer is wrapped by errors that mean that the socket belongs to somebody who has no business to run a
 	// galsyncd for this user. Nothing was sent.
 	ErrUntrustedServer = errors.New("the socket belongs to a stranger")
+	// ErrInterrupted is wrapped by errors that mean that the daemon ended the connection before it answered: it was stopped, or
+	// this user has too many connections. The request may have been worked on.
+	ErrInterrupted = errors.New("galsyncd ended the connection")
 	// ErrAnswer is wrapped by errors that mean that the daemon's answer is not what this version expects, or too large.
 	ErrAnswer = errors.New("unexpected answer of galsyncd")
 )
@@ -266,6 +269,12 @@ func (c *Client) transportError(ctx context.Context, err error) error {
 	}
 	if errors.Is(err, ErrUntrustedServer) {
 		return err
+	}
+	for _, cut := range []error{io.EOF, io.ErrUnexpectedEOF, syscall.EPIPE, syscall.ECONNRESET} {
+		if errors.Is(err, cut) {
+			return &connectError{text: fmt.Sprintf("ask galsyncd at %s: it ended the connection", c.socket), causes: []error{err, ErrInterrupted},
+				hint: "try again: it was stopped, or it has too many connections of this user"}
+		}
 	}
 	return fmt.Errorf("ask galsyncd at %s: %w", c.socket, err)
 }

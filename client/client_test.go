@@ -293,6 +293,25 @@ func TestCutAnswers(t *testing.T) {
 	}
 }
 
+// TestInterrupted: a daemon that ends the connection, and one that does not read so long a request.
+func TestInterrupted(t *testing.T) {
+	c := fakeDaemon(t, func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
+	_, err := c.Version(t.Context())
+	hint, ok := errors.AsType[interface {
+		error
+		Hint() string
+	}](err)
+	if !errors.Is(err, ErrInterrupted) || !ok || hint.Hint() == "" || strings.Contains(err.Error(), "EOF") {
+		t.Errorf("ended: %v", err)
+	}
+	c = fakeDaemon(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusRequestHeaderFieldsTooLarge) })
+	if refusal, ok := errors.AsType[*Error](second(c.Version(t.Context()))); !ok || refusal.Code != "too-large" || refusal.Hint == "" {
+		t.Errorf("too long: %+v", refusal)
+	}
+}
+
+func second[T any](_ T, err error) error { return err }
+
 // TestAnswerBeforeMail: an answer that does not wait for the mail is not its encryption.
 func TestAnswerBeforeMail(t *testing.T) {
 	c := fakeDaemon(t, func(w http.ResponseWriter, r *http.Request) {

@@ -81,5 +81,8 @@ func readProblem(answer *http.Response) error {
 		}
 	}
 	e.Status = answer.StatusCode
+	if e.Code == "" && e.Status == http.StatusRequestHeaderFieldsTooLarge { // refused before anything was looked at
+		e.Code, e.Detail, e.Hint = "too-large", "the request is too long", "ask about fewer addresses at once"
+	}
 	return e
 }

@@ -78,11 +78,7 @@ func (a *app) socketPath() (string, error) {
 	case a.socket != "":
 		return a.socket, nil
 	case a.config != "":
-		c, err := a.load(a.role(false))
-		if err != nil {
-			return "", err
-		}
-		return c.Socket.Path, nil
+		return a.namedSocket()
 	}
 	path := client.DefaultSocket()
 	if path != client.SystemSocket {
@@ -92,6 +88,23 @@ func (a *app) socketPath() (string, error) {
 		return c.Socket.Path, nil
 	}
 	return path, nil
+}
+
+// namedSocket is the socket of the configuration that was named. The file does not say for which role it is: one that makes sense
+// in one role only is for that; else an ordinary user names his own, and root the system's.
+func (a *app) namedSocket() (string, error) {
+	role, other := config.RoleSystem, config.RoleUser
+	if os.Geteuid() != 0 && a.config != systemConfig {
+		role, other = other, role
+	}
+	c, err := a.load(role)
+	if err != nil {
+		if c, otherErr := a.load(other); otherErr == nil {
+			return c.Socket.Path, nil
+		}
+		return "", err
+	}
+	return c.Socket.Path, nil
 }
 
 // keepPreferences refuses to have the system's daemon encrypt for a user who has a keyring and named no daemon: only the own

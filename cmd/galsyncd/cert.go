@@ -124,11 +124,7 @@ func (a *app) runCertInstall(ctx context.Context, path string, o client.InstallO
 // certFile reads a file or standard input.
 func (a *app) certFile(path string) ([]byte, error) {
 	if path != "-" {
-		data, err := readBounded(path, maxInstall)
-		if err != nil {
-			return nil, fmt.Errorf("read %s: %w", path, err)
-		}
-		return data, nil
+		return readBounded(path, maxInstall)
 	}
 	data, err := io.ReadAll(io.LimitReader(a.in, maxInstall+1))
 	if err == nil && len(data) > maxInstall {

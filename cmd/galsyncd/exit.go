@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -154,14 +156,21 @@ func statusOf(err error) int {
 	switch {
 	case errors.Is(err, client.ErrNotRunning):
 		return exitNoService
-	case errors.Is(err, client.ErrUntrustedServer), errors.Is(err, os.ErrPermission):
+	case errors.Is(err, client.ErrInterrupted), errors.Is(err, io.ErrUnexpectedEOF):
+		return exitTryAgain
+	case errors.Is(err, client.ErrUntrustedServer), errors.Is(err, os.ErrPermission), errors.Is(err, syscall.EROFS):
 		return exitNotAllowed
-	case errors.Is(err, os.ErrNotExist):
+	case isAny(err, os.ErrNotExist, syscall.EISDIR, syscall.ENOTDIR, syscall.ELOOP, syscall.ENAMETOOLONG, syscall.EINVAL):
 		return exitData
-	case errors.Is(err, context.Canceled), errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+	case isAny(err, context.Canceled, syscall.ENOSPC, syscall.EDQUOT):
 		return exitTryAgain
 	}
 	return exitSoftware
+}
+
+// isAny reports whether an error is one of several.
+func isAny(err error, targets ...error) bool {
+	return slices.ContainsFunc(targets, func(target error) bool { return errors.Is(err, target) })
 }
 
 func hintOf(err error) string {

@@ -116,7 +116,7 @@ func (a *app) passphraseFrom(file string) (string, error) {
 	line, _, _ := bytes.Cut(b, []byte("\n"))
 	line = bytes.TrimSuffix(line, []byte("\r"))
 	if len(line) > maxPassphrase {
-		return "", fmt.Errorf("read a passphrase: longer than %d bytes", maxPassphrase)
+		return "", &exitError{status: exitData, err: fmt.Errorf("read a passphrase: longer than %d bytes", maxPassphrase)}
 	}
 	return string(line), nil
 }

@@ -88,7 +88,7 @@ type Limits struct {
 
 // Fixed bounds.
 const (
-	maxHeader         = 64 << 10
+	maxHeader         = 128 << 10 // 1000 addresses of 100 characters
 	maxJSON           = 2 << 20
 	readHeaderTimeout = 10 * time.Second
 	idleTimeout       = time.Minute
