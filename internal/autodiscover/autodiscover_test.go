@@ -144,7 +144,7 @@ func TestDiscover(t *testing.T) {
 		{name: "endless", set: exchangesim.Autodiscover{Fault: "huge"}, says: "the answer is longer than 262144 bytes"},
 		{name: "bomb", set: exchangesim.Autodiscover{Fault: "bomb"}, says: "document type declaration, which is refused"},
 		{name: "deep", set: exchangesim.Autodiscover{Fault: "deep"}, says: "elements, or 32 inside each other"},
-		{name: "empty", set: exchangesim.Autodiscover{Fault: "empty"}, says: "the answer is not well-formed XML"},
+		{name: "empty", set: exchangesim.Autodiscover{Fault: "empty"}, says: "read the answer: not well-formed XML"},
 		{name: "unavailable", set: exchangesim.Autodiscover{Fault: "unavailable"}, says: "http status 503"},
 		{name: "unknown mailbox", set: exchangesim.Autodiscover{Fault: "error"}, says: "says UserNotFound: The given user is not found.", signed: true},
 	} {

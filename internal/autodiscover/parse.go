@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/galsyncd/galsyncd/internal/httpfault"
+	"github.com/galsyncd/galsyncd/internal/xmltree"
 )
 
 // errNotOurs reports an answer to something else.
@@ -47,25 +48,25 @@ func parseOutlook(b []byte) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	response := root.child("Response")
-	if root.name != "Autodiscover" || len(root.all("Response")) == 0 {
+	response := root.Child("Response")
+	if root.Name.Local != "Autodiscover" || len(root.All("Response")) == 0 {
 		return reply{}, errNotOurs
 	}
-	if e := response.all("Error"); len(e) > 0 {
-		return reply{refusal: refused("error "+e[0].value("ErrorCode"), e[0].value("Message"))}, nil
+	if e := response.All("Error"); len(e) > 0 {
+		return reply{refusal: refused("error "+e[0].Value("ErrorCode"), e[0].Value("Message"))}, nil
 	}
-	account := response.child("Account")
-	switch strings.ToLower(account.value("Action")) {
+	account := response.Child("Account")
+	switch strings.ToLower(account.Value("Action")) {
 	case "redirectaddr":
-		return need(reply{redirectAddress: account.value("RedirectAddr")})
+		return need(reply{redirectAddress: account.Value("RedirectAddr")})
 	case "redirecturl":
-		return need(reply{redirectURL: account.value("RedirectUrl")})
+		return need(reply{redirectURL: account.Value("RedirectUrl")})
 	}
 	var r reply
 	for _, kind := range []string{"EXPR", "EXHTTP", "EXCH"} {
-		for _, p := range account.all("Protocol") {
-			if strings.EqualFold(p.value("Type"), kind) {
-				r.urls = appendURL(r.urls, p.value("EwsUrl"), p.value("ASUrl"))
+		for _, p := range account.All("Protocol") {
+			if strings.EqualFold(p.Value("Type"), kind) {
+				r.urls = appendURL(r.urls, p.Value("EwsUrl"), p.Value("ASUrl"))
 			}
 		}
 	}
@@ -103,27 +104,27 @@ func parseMobile(b []byte) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	if root.name != "Autodiscover" || len(root.all("Response")) == 0 {
+	if root.Name.Local != "Autodiscover" || len(root.All("Response")) == 0 {
 		return reply{}, errNotOurs
 	}
-	response := root.child("Response")
-	action := response.child("Action")
-	for _, parent := range []*element{response, action} {
-		if e := parent.all("Error"); len(e) > 0 {
-			code := e[0].value("ErrorCode")
+	response := root.Child("Response")
+	action := response.Child("Action")
+	for _, parent := range []*xmltree.Element{response, action} {
+		if e := parent.All("Error"); len(e) > 0 {
+			code := e[0].Value("ErrorCode")
 			if code == "" {
-				code = e[0].value("Status")
+				code = e[0].Value("Status")
 			}
-			return reply{refusal: refused("error "+code, e[0].value("Message"))}, nil
+			return reply{refusal: refused("error "+code, e[0].Value("Message"))}, nil
 		}
 	}
-	if to := action.value("Redirect"); to != "" {
+	if to := action.Value("Redirect"); to != "" {
 		return reply{redirectAddress: to}, nil
 	}
 	var r reply
-	for _, server := range action.child("Settings").all("Server") {
-		if strings.EqualFold(server.value("Type"), "MobileSync") {
-			r.urls = appendURL(r.urls, server.value("Url"))
+	for _, server := range action.Child("Settings").All("Server") {
+		if strings.EqualFold(server.Value("Type"), "MobileSync") {
+			r.urls = appendURL(r.urls, server.Value("Url"))
 		}
 	}
 	return orNone(r), nil
@@ -135,18 +136,18 @@ func parseSOAP(b []byte) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	body := root.child("Body")
-	if root.name != "Envelope" {
+	body := root.Child("Body")
+	if root.Name.Local != "Envelope" {
 		return reply{}, errNotOurs
 	}
-	if f := body.all("Fault"); len(f) > 0 {
-		return reply{refusal: refused("a fault", f[0].value("faultstring"))}, nil
+	if f := body.All("Fault"); len(f) > 0 {
+		return reply{refusal: refused("a fault", f[0].Value("faultstring"))}, nil
 	}
-	response := body.child("GetUserSettingsResponseMessage").child("Response")
-	user := response.child("UserResponses").child("UserResponse")
-	code, text := user.value("ErrorCode"), user.value("ErrorMessage")
-	if c := response.value("ErrorCode"); c != "NoError" {
-		code, text = c, response.value("ErrorMessage")
+	response := body.Child("GetUserSettingsResponseMessage").Child("Response")
+	user := response.Child("UserResponses").Child("UserResponse")
+	code, text := user.Value("ErrorCode"), user.Value("ErrorMessage")
+	if c := response.Value("ErrorCode"); c != "NoError" {
+		code, text = c, response.Value("ErrorMessage")
 	}
 	switch code {
 	case "":
@@ -154,20 +155,20 @@ func parseSOAP(b []byte) (reply, error) {
 	case "NoError":
 		return orNone(reply{urls: settings(user)}), nil
 	case "RedirectAddress":
-		return need(reply{redirectAddress: user.value("RedirectTarget")})
+		return need(reply{redirectAddress: user.Value("RedirectTarget")})
 	case "RedirectUrl":
-		return need(reply{redirectURL: user.value("RedirectTarget")})
+		return need(reply{redirectURL: user.Value("RedirectTarget")})
 	}
 	return reply{refusal: refused(code, text)}, nil
 }
 
 // settings are the addresses among the settings of a user, the external one first.
-func settings(user *element) []string {
+func settings(user *xmltree.Element) []string {
 	var urls []string
 	for _, name := range []string{"ExternalEwsUrl", "InternalEwsUrl"} {
-		for _, s := range user.child("UserSettings").all("UserSetting") {
-			if s.value("Name") == name {
-				urls = appendURL(urls, s.value("Value"))
+		for _, s := range user.Child("UserSettings").All("UserSetting") {
+			if s.Value("Name") == name {
+				urls = appendURL(urls, s.Value("Value"))
 			}
 		}
 	}

@@ -55,7 +55,8 @@ func TestParse(t *testing.T) {
 		{"entities", `<!DOCTYPE a [<!ENTITY b "c">]><Autodiscover><Response>&b;</Response></Autodiscover>`, parseOutlook, reply{}, "document type"},
 		{"unknown entity", pox(`&nbsp;`), parseMobile, reply{}, "not well-formed"},
 		{"cut", pox(``)[:60], parseSOAP, reply{}, "not well-formed"},
-		{"two documents", `<a/><a/>`, parseSOAP, reply{}, "more than"},
+		{"two documents", `<a/><a/>`, parseSOAP, reply{}, "not well-formed"},
+		{"byte order mark", "\ufeff" + pox(`<Action><Redirect>a@b</Redirect></Action>`), parseMobile, reply{redirectAddress: "a@b"}, ""},
 		{"many", pox(strings.Repeat("<x/>", 5000)), parseOutlook, reply{}, "more than"},
 		{"long", pox(`<Account>` + strings.Repeat("x", 9000) + `</Account>`), parseOutlook, reply{}, "bytes of text"},
 	} {

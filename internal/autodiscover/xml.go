@@ -3,12 +3,10 @@ package autodiscover
 import (
 	"bytes"
 	"encoding/xml"
-	"errors"
 	"fmt"
-	"io"
-	"strings"
 
 	"github.com/galsyncd/galsyncd/internal/mailaddr"
+	"github.com/galsyncd/galsyncd/internal/xmltree"
 )
 
 // Namespaces of the questions and answers.
@@ -21,89 +19,14 @@ const (
 	getUserSettings = soapNamespace + "/Autodiscover/GetUserSettings"
 )
 
-// Bounds of an XML document, besides maxAnswer.
-const (
-	maxDepth    = 32
-	maxElements = 4096
-	maxText     = 8 << 10 // bytes of the text of one element
-)
-
-// element is one element with the text directly in it, without the namespace: answers come in several.
-type element struct {
-	name     string
-	text     string
-	children []*element
-}
-
-// readTree reads one XML document of bounded size. Document type declarations are refused, and with them all entities
-// but the five of XML.
-func readTree(b []byte) (*element, error) {
-	d := xml.NewDecoder(bytes.NewReader(b))
-	var root *element
-	var stack []*element
-	for count := 0; ; {
-		token, err := d.Token()
-		if errors.Is(err, io.EOF) && root != nil && len(stack) == 0 {
-			return root, nil
-		}
-		if err != nil {
-			return nil, errors.New("the answer is not well-formed XML")
-		}
-		switch t := token.(type) {
-		case xml.StartElement:
-			if count++; count > maxElements || len(stack) >= maxDepth || root != nil && len(stack) == 0 {
-				return nil, fmt.Errorf("the answer has more than %d elements, or %d inside each other", maxElements, maxDepth)
-			}
-			e := &element{name: t.Name.Local}
-			if root == nil {
-				root = e
-			} else {
-				parent := stack[len(stack)-1]
-				parent.children = append(parent.children, e)
-			}
-			stack = append(stack, e)
-		case xml.EndElement:
-			stack = stack[:len(stack)-1]
-		case xml.CharData:
-			if len(stack) > 0 && !addText(stack[len(stack)-1], t) {
-				return nil, fmt.Errorf("an element of the answer has more than %d bytes of text", maxText)
-			}
-		case xml.Directive:
-			return nil, errors.New("the answer has a document type declaration, which is refused")
-		}
+// readTree reads an answer. Its namespaces count for nothing: answers come in several.
+func readTree(b []byte) (*xmltree.Element, error) {
+	root, err := xmltree.Read(b)
+	if err != nil {
+		return nil, fmt.Errorf("read the answer: %w", err)
 	}
+	return root, nil
 }
-
-func addText(e *element, text []byte) bool {
-	if len(e.text)+len(text) > maxText {
-		return len(bytes.TrimSpace(text)) == 0
-	}
-	e.text += string(text)
-	return true
-}
-
-// child is the first child of a name; a missing one is an empty element, so that paths can be followed blindly.
-func (e *element) child(name string) *element {
-	for _, c := range e.children {
-		if c.name == name {
-			return c
-		}
-	}
-	return &element{}
-}
-
-func (e *element) all(name string) []*element {
-	var found []*element
-	for _, c := range e.children {
-		if c.name == name {
-			found = append(found, c)
-		}
-	}
-	return found
-}
-
-// value is the text of a child without white space around it.
-func (e *element) value(name string) string { return strings.TrimSpace(e.child(name).text) }
 
 func escape(s string) string {
 	var b bytes.Buffer

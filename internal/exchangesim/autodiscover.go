@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+
+	"github.com/galsyncd/galsyncd/internal/xmltree"
 )
 
 // Autodiscover is what the stand-in says about where its services are: by /autodiscover/autodiscover.json without a
@@ -140,9 +142,9 @@ func (a *Autodiscover) json(w http.ResponseWriter, r *http.Request) {
 // xml answers the two services that want a sign-in.
 func (a *Autodiscover) xml(w http.ResponseWriter, r *http.Request, way string) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxRequest))
-	var root *element
+	var root *xmltree.Element
 	if err == nil {
-		root, err = readTree(strings.NewReader(string(body)))
+		root, err = readTree(body)
 	}
 	if err != nil {
 		http.Error(w, "the request cannot be read", http.StatusBadRequest)
@@ -165,11 +167,11 @@ func (a *Autodiscover) xml(w http.ResponseWriter, r *http.Request, way string) {
 }
 
 // find is the text of the first element of a name.
-func find(e *element, local string) string {
-	if e.name.Local == local {
-		return strings.TrimSpace(e.text)
+func find(e *xmltree.Element, local string) string {
+	if e.Name.Local == local {
+		return strings.TrimSpace(e.Text)
 	}
-	for _, c := range e.children {
+	for _, c := range e.Children {
 		if t := find(c, local); t != "" {
 			return t
 		}

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+
+	"github.com/galsyncd/galsyncd/internal/xmltree"
 )
 
 // ContactFolder is the folder "contacts" of the account's mailbox. It may be changed while the server answers.
@@ -250,24 +252,24 @@ func (f *ContactFolder) contact(a *answer, item *contactItem, q *query) error {
 }
 
 // findItem checks FindItemType (MS-OXWSSRCH section 3.1.4.2.3.2), as far as pages of the folder "contacts" need it.
-func (q *query) findItem(e *element) error {
-	if traversal, err := e.oneOf("Traversal", "Shallow", "SoftDeleted", "Associated"); err != nil || traversal == "" {
+func (q *query) findItem(e *xmltree.Element) error {
+	if traversal, err := oneOf(e, "Traversal", "Shallow", "SoftDeleted", "Associated"); err != nil || traversal == "" {
 		return violation("the required attribute 'Traversal' is missing or invalid")
 	}
 	order, last := []string{"ItemShape", "IndexedPageItemView", "Restriction", "SortOrder", "ParentFolderIds", "QueryString"}, -1
-	parts := map[string]*element{}
-	for _, c := range e.children {
-		at := slices.Index(order, c.name.Local)
-		if c.name.Space != nsMessages || at <= last {
-			return violation("the element 'FindItem' has invalid child element '%s'", c.name.Local)
+	parts := map[string]*xmltree.Element{}
+	for _, c := range e.Children {
+		at := slices.Index(order, c.Name.Local)
+		if c.Name.Space != nsMessages || at <= last {
+			return violation("the element 'FindItem' has invalid child element '%s'", c.Name.Local)
 		}
-		last, parts[c.name.Local] = at, c
+		last, parts[c.Name.Local] = at, c
 	}
-	if parts["ItemShape"] == nil || parts["ParentFolderIds"] == nil || len(parts["ParentFolderIds"].children) != 1 {
+	if parts["ItemShape"] == nil || parts["ParentFolderIds"] == nil || len(parts["ParentFolderIds"].Children) != 1 {
 		return violation("the element 'FindItem' has incomplete content")
 	}
-	folder := parts["ParentFolderIds"].children[0]
-	if id, _ := folder.attr("Id"); !folder.is(nsTypes, "DistinguishedFolderId") || id != "contacts" {
+	folder := parts["ParentFolderIds"].Children[0]
+	if id, _ := folder.Attr("Id"); !folder.Is(nsTypes, "DistinguishedFolderId") || id != "contacts" {
 		return &requestError{"ErrorFolderNotFound", "The specified folder could not be found in the store."}
 	}
 	q.entry, q.most = "contacts", 1000
@@ -279,20 +281,20 @@ func (q *query) findItem(e *element) error {
 	return q.itemShape(parts["ItemShape"])
 }
 
-func (q *query) pageView(view *element) error {
-	if err := view.onlyAttrs("MaxEntriesReturned", "Offset", "BasePoint"); err != nil {
+func (q *query) pageView(view *xmltree.Element) error {
+	if err := onlyAttrs(view, "MaxEntriesReturned", "Offset", "BasePoint"); err != nil {
 		return err
 	}
-	if point, err := view.oneOf("BasePoint", "Beginning", "End"); err != nil || point != "Beginning" {
+	if point, err := oneOf(view, "BasePoint", "Beginning", "End"); err != nil || point != "Beginning" {
 		return violation("the attribute 'BasePoint' is missing, or not supported here")
 	}
-	offset, _ := view.attr("Offset")
+	offset, _ := view.Attr("Offset")
 	n, err := strconv.Atoi(offset)
 	if err != nil || n < 0 {
 		return violation("the attribute 'Offset' is invalid")
 	}
 	q.offset = n
-	if most, ok := view.attr("MaxEntriesReturned"); ok {
+	if most, ok := view.Attr("MaxEntriesReturned"); ok {
 		if n, err = strconv.Atoi(most); err != nil || n < 1 {
 			return violation("the attribute 'MaxEntriesReturned' is invalid")
 		}
@@ -302,34 +304,34 @@ func (q *query) pageView(view *element) error {
 }
 
 // getItem checks GetItemType (MS-OXWSCORE section 3.1.4.4.3.2).
-func (q *query) getItem(e *element) error {
-	if len(e.children) != 2 || !e.children[0].is(nsMessages, "ItemShape") || !e.children[1].is(nsMessages, "ItemIds") || len(e.children[1].children) == 0 {
+func (q *query) getItem(e *xmltree.Element) error {
+	if len(e.Children) != 2 || !e.Children[0].Is(nsMessages, "ItemShape") || !e.Children[1].Is(nsMessages, "ItemIds") || len(e.Children[1].Children) == 0 {
 		return violation("the element 'GetItem' does not have an 'ItemShape' and 'ItemIds'")
 	}
-	for _, c := range e.children[1].children {
-		id, ok := c.attr("Id")
-		if !c.is(nsTypes, "ItemId") || !ok {
-			return violation("the element 'ItemIds' has invalid child element '%s'", c.name.Local)
+	for _, c := range e.Children[1].Children {
+		id, ok := c.Attr("Id")
+		if !c.Is(nsTypes, "ItemId") || !ok {
+			return violation("the element 'ItemIds' has invalid child element '%s'", c.Name.Local)
 		}
 		q.ids = append(q.ids, id)
 	}
 	q.entry = q.ids[0]
-	return q.itemShape(e.children[0])
+	return q.itemShape(e.Children[0])
 }
 
 // itemShape checks ItemResponseShapeType and notes the fields that are asked for.
-func (q *query) itemShape(e *element) error {
-	if len(e.children) == 0 || !e.children[0].is(nsTypes, "BaseShape") || !slices.Contains([]string{"IdOnly", "Default", "AllProperties"}, strings.TrimSpace(e.children[0].text)) {
+func (q *query) itemShape(e *xmltree.Element) error {
+	if len(e.Children) == 0 || !e.Children[0].Is(nsTypes, "BaseShape") || !slices.Contains([]string{"IdOnly", "Default", "AllProperties"}, strings.TrimSpace(e.Children[0].Text)) {
 		return violation("the element 'ItemShape' has no valid 'BaseShape'")
 	}
-	for _, c := range e.children[1:] {
-		if !c.is(nsTypes, "AdditionalProperties") {
+	for _, c := range e.Children[1:] {
+		if !c.Is(nsTypes, "AdditionalProperties") {
 			continue
 		}
-		for _, field := range c.children {
-			name, ok := field.attr("FieldURI")
-			if field.name.Space != nsTypes || !ok {
-				return violation("the element 'AdditionalProperties' has invalid child element '%s'", field.name.Local)
+		for _, field := range c.Children {
+			name, ok := field.Attr("FieldURI")
+			if field.Name.Space != nsTypes || !ok {
+				return violation("the element 'AdditionalProperties' has invalid child element '%s'", field.Name.Local)
 			}
 			q.fields = append(q.fields, name)
 		}

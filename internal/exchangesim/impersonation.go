@@ -1,14 +1,18 @@
 package exchangesim
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/galsyncd/galsyncd/internal/xmltree"
+)
 
 // impersonation reads the header ExchangeImpersonation (MS-OXWSCDATA section 2.2.4.41): the address of the mailbox that
 // the request is made for.
-func impersonation(h *element) (string, error) {
-	if len(h.children) == 1 && h.children[0].is(nsTypes, "ConnectingSID") {
-		who := h.children[0].children
-		if len(who) == 1 && who[0].is(nsTypes, "PrimarySmtpAddress") && strings.Contains(who[0].text, "@") {
-			return strings.TrimSpace(who[0].text), nil
+func impersonation(h *xmltree.Element) (string, error) {
+	if len(h.Children) == 1 && h.Children[0].Is(nsTypes, "ConnectingSID") {
+		who := h.Children[0].Children
+		if len(who) == 1 && who[0].Is(nsTypes, "PrimarySmtpAddress") && strings.Contains(who[0].Text, "@") {
+			return strings.TrimSpace(who[0].Text), nil
 		}
 	}
 	return "", &requestError{"ErrorInvalidExchangeImpersonationHeaderData", "The ExchangeImpersonation header does not name one primary address."}

@@ -1,13 +1,11 @@
 package exchangesim
 
 import (
-	"bytes"
-	"encoding/xml"
-	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
+
+	"github.com/galsyncd/galsyncd/internal/xmltree"
 )
 
 // Namespaces of a request.
@@ -17,12 +15,8 @@ const (
 	nsTypes    = "http://schemas.microsoft.com/exchange/services/2006/types"
 )
 
-// Limits of a request.
-const (
-	maxRequest  = 1 << 20
-	maxDepth    = 32
-	maxElements = 4096
-)
+// maxRequest is the size of a request, in bytes.
+const maxRequest = 1 << 20
 
 // versions are the values of RequestServerVersion, oldest first (ExchangeVersionType).
 var versions = []string{"Exchange2007", "Exchange2007_SP1", "Exchange2010", "Exchange2010_SP1", "Exchange2010_SP2",
@@ -63,28 +57,9 @@ func violation(format string, args ...any) error {
 	return &requestError{"ErrorSchemaValidation", fmt.Sprintf(format, args...)}
 }
 
-// element is one element of a request.
-type element struct {
-	name     xml.Name
-	attrs    []xml.Attr
-	children []*element
-	text     string
-}
-
-func (e *element) is(space, local string) bool { return e.name.Space == space && e.name.Local == local }
-
-func (e *element) attr(local string) (string, bool) {
-	for _, a := range e.attrs {
-		if a.Name.Space == "" && a.Name.Local == local {
-			return a.Value, true
-		}
-	}
-	return "", false
-}
-
 // onlyAttrs refuses attributes that the schema does not have. Attributes of other namespaces are skipped.
-func (e *element) onlyAttrs(known ...string) error {
-	for _, a := range e.attrs {
+func onlyAttrs(e *xmltree.Element, known ...string) error {
+	for _, a := range e.Attrs {
 		if a.Name.Space == "" && a.Name.Local != "xmlns" && !slices.Contains(known, a.Name.Local) {
 			return violation("the '%s' attribute is not declared", a.Name.Local)
 		}
@@ -93,90 +68,59 @@ func (e *element) onlyAttrs(known ...string) error {
 }
 
 // oneOf returns an attribute that is one of values; "" when it is absent.
-func (e *element) oneOf(attr string, values ...string) (string, error) {
-	v, ok := e.attr(attr)
+func oneOf(e *xmltree.Element, attr string, values ...string) (string, error) {
+	v, ok := e.Attr(attr)
 	if ok && !slices.Contains(values, v) {
 		return "", violation("the '%s' attribute is invalid - the value %q is not one of its values", attr, v)
 	}
 	return v, nil
 }
 
-// readTree reads one XML document of bounded size. Document type declarations are refused.
-func readTree(r io.Reader) (*element, error) {
-	d := xml.NewDecoder(r)
-	var root *element
-	var stack []*element
-	for count := 0; ; {
-		token, err := d.Token()
-		if errors.Is(err, io.EOF) && root != nil && len(stack) == 0 {
-			return root, nil
-		}
-		if err != nil {
-			return nil, violation("not well-formed: %v", err)
-		}
-		switch t := token.(type) {
-		case xml.StartElement:
-			if count++; count > maxElements || len(stack) >= maxDepth || root != nil && len(stack) == 0 {
-				return nil, violation("too many elements")
-			}
-			e := &element{name: t.Name, attrs: slices.Clone(t.Attr)}
-			if root == nil {
-				root = e
-			} else {
-				parent := stack[len(stack)-1]
-				parent.children = append(parent.children, e)
-			}
-			stack = append(stack, e)
-		case xml.EndElement:
-			stack = stack[:len(stack)-1]
-		case xml.CharData:
-			if len(stack) > 0 {
-				stack[len(stack)-1].text += string(t)
-			} else if len(bytes.TrimSpace(t)) > 0 {
-				return nil, violation("text outside of the document")
-			}
-		case xml.Directive:
-			return nil, violation("document type declarations are not allowed")
-		}
+// readTree reads a request; its errors are violations.
+func readTree(body []byte) (*xmltree.Element, error) {
+	root, err := xmltree.Read(body)
+	if err != nil {
+		return nil, violation("%v", err)
 	}
+	return root, nil
 }
 
 // parseRequest checks a request as strictly as the schema does. Every error is a *requestError.
 func parseRequest(body []byte) (*query, error) {
-	root, err := readTree(bytes.NewReader(body))
+	root, err := readTree(body)
 	if err != nil {
 		return nil, err
 	}
-	if !root.is(nsSOAP, "Envelope") {
+	if !root.Is(nsSOAP, "Envelope") {
 		return nil, violation("the root element is not a SOAP 1.1 Envelope")
 	}
 	q := &query{}
-	rest := root.children
-	if len(rest) > 0 && rest[0].is(nsSOAP, "Header") {
+	rest := root.Children
+	if len(rest) > 0 && rest[0].Is(nsSOAP, "Header") {
 		if err := q.header(rest[0]); err != nil {
 			return nil, err
 		}
 		rest = rest[1:]
 	}
-	if len(rest) != 1 || !rest[0].is(nsSOAP, "Body") || len(rest[0].children) != 1 {
+	if len(rest) != 1 || !rest[0].Is(nsSOAP, "Body") || len(rest[0].Children) != 1 {
 		return nil, violation("the Envelope has no Body with exactly one request")
 	}
-	return q, q.body(rest[0].children[0])
+	return q, q.body(rest[0].Children[0])
 }
 
 // header reads the version; other headers are for features that are not asked for here.
-func (q *query) header(header *element) error {
-	for _, h := range header.children {
-		if h.is(nsTypes, "ExchangeImpersonation") {
+func (q *query) header(header *xmltree.Element) error {
+	for _, h := range header.Children {
+		if h.Is(nsTypes, "ExchangeImpersonation") {
 			var err error
 			if q.mailbox, err = impersonation(h); err != nil {
 				return err
 			}
 		}
-		if !h.is(nsTypes, "RequestServerVersion") {
+		if !h.Is(nsTypes, "RequestServerVersion") {
 			continue
 		}
-		v, ok := h.attr("Version")
+		v, ok := h.Attr("Version")
 		if !ok {
 			return violation("the required attribute 'Version' is missing")
 		}
@@ -188,32 +132,32 @@ func (q *query) header(header *element) error {
 	return nil
 }
 
-func (q *query) body(e *element) error {
+func (q *query) body(e *xmltree.Element) error {
 	switch {
-	case e.is(nsMessages, "ResolveNames"):
+	case e.Is(nsMessages, "ResolveNames"):
 		q.operation = "ResolveNames"
 		return q.resolveNames(e)
-	case e.is(nsMessages, "ExpandDL"):
+	case e.Is(nsMessages, "ExpandDL"):
 		q.operation = "ExpandDL"
 		return q.expandDL(e)
-	case e.is(nsMessages, "FindItem"):
+	case e.Is(nsMessages, "FindItem"):
 		q.operation = "FindItem"
 		return q.findItem(e)
-	case e.is(nsMessages, "GetItem"):
+	case e.Is(nsMessages, "GetItem"):
 		q.operation = "GetItem"
 		return q.getItem(e)
-	case e.name.Space == nsMessages:
+	case e.Name.Space == nsMessages:
 		return &requestError{"ErrorInvalidOperation", "This server answers ResolveNames, ExpandDL, FindItem and GetItem only."}
 	}
-	return violation("the element '%s' in namespace '%s' is not a request", e.name.Local, e.name.Space)
+	return violation("the element '%s' in namespace '%s' is not a request", e.Name.Local, e.Name.Space)
 }
 
 // resolveNames checks ResolveNamesType (MS-OXWSRSLNM section 3.1.4.1.3.2).
-func (q *query) resolveNames(e *element) error {
-	if err := e.onlyAttrs("ReturnFullContactData", "SearchScope", "ContactDataShape"); err != nil {
+func (q *query) resolveNames(e *xmltree.Element) error {
+	if err := onlyAttrs(e, "ReturnFullContactData", "SearchScope", "ContactDataShape"); err != nil {
 		return err
 	}
-	full, err := e.oneOf("ReturnFullContactData", "true", "false", "1", "0")
+	full, err := oneOf(e, "ReturnFullContactData", "true", "false", "1", "0")
 	if err != nil {
 		return err
 	}
@@ -221,45 +165,45 @@ func (q *query) resolveNames(e *element) error {
 		return violation("the required attribute 'ReturnFullContactData' is missing")
 	}
 	q.full = full == "true" || full == "1"
-	if q.scope, err = e.oneOf("SearchScope", "ActiveDirectory", "ActiveDirectoryContacts", "Contacts", "ContactsActiveDirectory"); err != nil {
+	if q.scope, err = oneOf(e, "SearchScope", "ActiveDirectory", "ActiveDirectoryContacts", "Contacts", "ContactsActiveDirectory"); err != nil {
 		return err
 	}
-	if q.shape, err = e.oneOf("ContactDataShape", "IdOnly", "Default", "AllProperties"); err != nil {
+	if q.shape, err = oneOf(e, "ContactDataShape", "IdOnly", "Default", "AllProperties"); err != nil {
 		return err
 	}
 	if q.shape != "" && q.before(firstWithShape) {
 		return &requestError{"ErrorIncorrectSchemaVersion", "The request is valid but does not have the correct server version in the RequestServerVersion header."}
 	}
-	rest := e.children
-	if len(rest) > 0 && rest[0].is(nsMessages, "ParentFolderIds") {
-		if len(rest[0].children) == 0 {
+	rest := e.Children
+	if len(rest) > 0 && rest[0].Is(nsMessages, "ParentFolderIds") {
+		if len(rest[0].Children) == 0 {
 			return violation("the element 'ParentFolderIds' has incomplete content")
 		}
 		rest = rest[1:]
 	}
-	if len(rest) != 1 || !rest[0].is(nsMessages, "UnresolvedEntry") || len(rest[0].children) > 0 {
+	if len(rest) != 1 || !rest[0].Is(nsMessages, "UnresolvedEntry") || len(rest[0].Children) > 0 {
 		return violation("the element 'ResolveNames' does not have exactly one text 'UnresolvedEntry'")
 	}
-	q.entry = rest[0].text
+	q.entry = rest[0].Text
 	return nil
 }
 
 // expandDL checks ExpandDLType (MS-OXWSDLIST section 3.1.4.1.3.1).
-func (q *query) expandDL(e *element) error {
-	if err := e.onlyAttrs(); err != nil {
+func (q *query) expandDL(e *xmltree.Element) error {
+	if err := onlyAttrs(e); err != nil {
 		return err
 	}
-	if len(e.children) != 1 || !e.children[0].is(nsMessages, "Mailbox") {
+	if len(e.Children) != 1 || !e.Children[0].Is(nsMessages, "Mailbox") {
 		return violation("the element 'ExpandDL' does not have exactly one 'Mailbox'")
 	}
 	order, last := []string{"Name", "EmailAddress", "RoutingType", "MailboxType", "ItemId", "OriginalDisplayName"}, -1
-	for _, c := range e.children[0].children {
-		at := slices.Index(order, c.name.Local)
-		if c.name.Space != nsTypes || at <= last {
-			return violation("the element 'Mailbox' has invalid child element '%s'", c.name.Local)
+	for _, c := range e.Children[0].Children {
+		at := slices.Index(order, c.Name.Local)
+		if c.Name.Space != nsTypes || at <= last {
+			return violation("the element 'Mailbox' has invalid child element '%s'", c.Name.Local)
 		}
-		if last = at; c.name.Local == "EmailAddress" {
-			q.entry = strings.TrimSpace(c.text)
+		if last = at; c.Name.Local == "EmailAddress" {
+			q.entry = strings.TrimSpace(c.Text)
 		}
 	}
 	return nil
