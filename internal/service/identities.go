@@ -79,11 +79,8 @@ type ExportRequest struct {
 }
 
 func (s *Server) getIdentities(w http.ResponseWriter, r *http.Request) error {
-	if _, err := query(r); err != nil {
+	if err := s.needKeyring(r); err != nil {
 		return err
-	}
-	if s.Keyring == nil {
-		return missing("a keyring")
 	}
 	list, err := s.Keyring.Identities(r.Context())
 	if err != nil {
@@ -94,11 +91,8 @@ func (s *Server) getIdentities(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *Server) postIdentity(w http.ResponseWriter, r *http.Request) error {
-	if _, err := query(r); err != nil {
+	if err := s.needKeyring(r); err != nil {
 		return err
-	}
-	if s.Keyring == nil {
-		return missing("a keyring")
 	}
 	var request ImportRequest
 	defer func() { wipe(request.PFX, request.PFXPassphrase, request.KeyringPassphrase) }()
@@ -118,6 +112,25 @@ func (s *Server) postIdentity(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusCreated, imported)
 }
 
+// needKeyring refuses a request that has parameters, or comes to a daemon without keyring.
+func (s *Server) needKeyring(r *http.Request) error {
+	if _, err := query(r); err != nil {
+		return err
+	}
+	if s.Keyring == nil {
+		return missing("a keyring")
+	}
+	return nil
+}
+
+// inKeyring is needKeyring for a request about what the fingerprint in its path names.
+func (s *Server) inKeyring(r *http.Request, name, of string) ([sha256.Size]byte, error) {
+	if err := s.needKeyring(r); err != nil {
+		return [sha256.Size]byte{}, err
+	}
+	return fingerprint(r, name, of)
+}
+
 // fingerprint reads the fingerprint in a path.
 func fingerprint(r *http.Request, name, of string) (sum [sha256.Size]byte, err error) {
 	b, err := hex.DecodeString(strings.ReplaceAll(r.PathValue(name), ":", ""))
@@ -129,19 +142,13 @@ func fingerprint(r *http.Request, name, of string) (sum [sha256.Size]byte, err e
 
 // getIdentity answers the public half of an identity, in one of the forms in which certificates are handed around.
 func (s *Server) getIdentity(w http.ResponseWriter, r *http.Request) error {
-	if _, err := query(r); err != nil {
-		return err
-	}
-	want, err := fingerprint(r, "sha256", "an identity")
+	want, err := s.inKeyring(r, "sha256", "an identity")
 	if err != nil {
 		return err
 	}
 	kind := accepted(r, "application/json", "application/pkix-cert", "application/x-pem-file", "application/pkcs7-mime")
 	if kind == "" {
 		return NewProblem(CodeNotAcceptable, "an identity comes as application/json, application/pkix-cert, application/x-pem-file or application/pkcs7-mime", "")
-	}
-	if s.Keyring == nil {
-		return missing("a keyring")
 	}
 	id, public, err := s.Keyring.Identity(r.Context(), want)
 	if err != nil {
@@ -164,15 +171,9 @@ func (s *Server) getIdentity(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *Server) deleteIdentity(w http.ResponseWriter, r *http.Request) error {
-	if _, err := query(r); err != nil {
-		return err
-	}
-	which, err := fingerprint(r, "sha256", "an identity")
+	which, err := s.inKeyring(r, "sha256", "an identity")
 	if err != nil {
 		return err
-	}
-	if s.Keyring == nil {
-		return missing("a keyring")
 	}
 	gone, err := s.Keyring.Remove(r.Context(), which)
 	if err != nil {
@@ -182,15 +183,9 @@ func (s *Server) deleteIdentity(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *Server) exportIdentity(w http.ResponseWriter, r *http.Request) error {
-	if _, err := query(r); err != nil {
-		return err
-	}
-	which, err := fingerprint(r, "sha256", "an identity")
+	which, err := s.inKeyring(r, "sha256", "an identity")
 	if err != nil {
 		return err
-	}
-	if s.Keyring == nil {
-		return missing("a keyring")
 	}
 	var request ExportRequest
 	defer func() { wipe(request.PFXPassphrase, request.KeyringPassphrase) }()
@@ -205,11 +200,8 @@ func (s *Server) exportIdentity(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *Server) postRequest(w http.ResponseWriter, r *http.Request) error {
-	if _, err := query(r); err != nil {
+	if err := s.needKeyring(r); err != nil {
 		return err
-	}
-	if s.Keyring == nil {
-		return missing("a keyring")
 	}
 	var request NewKeyRequest
 	defer func() { wipe(request.KeyringPassphrase) }()
@@ -226,15 +218,9 @@ func (s *Server) postRequest(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *Server) deleteRequest(w http.ResponseWriter, r *http.Request) error {
-	if _, err := query(r); err != nil {
-		return err
-	}
-	which, err := fingerprint(r, "id", "a request")
+	which, err := s.inKeyring(r, "id", "a request")
 	if err != nil {
 		return err
-	}
-	if s.Keyring == nil {
-		return missing("a keyring")
 	}
 	if err := s.Keyring.RemoveRequest(r.Context(), which); err != nil {
 		return err

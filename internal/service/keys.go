@@ -22,11 +22,8 @@ type PassphraseRequest struct {
 const maxUnlock = 24 * time.Hour
 
 func (s *Server) postUnlock(w http.ResponseWriter, r *http.Request) error {
-	if _, err := query(r); err != nil {
+	if err := s.needKeyring(r); err != nil {
 		return err
-	}
-	if s.Keyring == nil {
-		return missing("a keyring")
 	}
 	var request UnlockRequest
 	defer func() { wipe(request.Passphrase) }()
@@ -58,11 +55,8 @@ func unlockPeriod(text string) (time.Duration, error) {
 }
 
 func (s *Server) postLock(w http.ResponseWriter, r *http.Request) error {
-	if _, err := query(r); err != nil {
+	if err := s.needKeyring(r); err != nil {
 		return err
-	}
-	if s.Keyring == nil {
-		return missing("a keyring")
 	}
 	if err := s.Keyring.Lock(r.Context()); err != nil {
 		return err
@@ -81,11 +75,8 @@ func (s *Server) writeKeyring(w http.ResponseWriter, r *http.Request) error {
 
 // postPassphrase changes the passphrase of the keyring.
 func (s *Server) postPassphrase(w http.ResponseWriter, r *http.Request) error {
-	if _, err := query(r); err != nil {
+	if err := s.needKeyring(r); err != nil {
 		return err
-	}
-	if s.Keyring == nil {
-		return missing("a keyring")
 	}
 	var request PassphraseRequest
 	defer func() { wipe(request.Old, request.New) }()
@@ -102,11 +93,8 @@ func (s *Server) postPassphrase(w http.ResponseWriter, r *http.Request) error {
 
 // getBackup answers a copy of the whole keyring.
 func (s *Server) getBackup(w http.ResponseWriter, r *http.Request) error {
-	if _, err := query(r); err != nil {
+	if err := s.needKeyring(r); err != nil {
 		return err
-	}
-	if s.Keyring == nil {
-		return missing("a keyring")
 	}
 	data, err := s.Keyring.Backup(r.Context())
 	if err != nil {

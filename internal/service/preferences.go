@@ -35,31 +35,17 @@ type PreferenceList struct {
 }
 
 func (s *Server) getPreferences(w http.ResponseWriter, r *http.Request) error {
-	values, err := query(r, "address")
+	address, err := s.preferencesAddress(r)
 	if err != nil {
 		return err
-	}
-	address, err := oneAddress(values, "address")
-	if err != nil {
-		return err
-	}
-	if s.Keyring == nil {
-		return missing("a keyring")
 	}
 	return s.writePreferences(w, r, address)
 }
 
 func (s *Server) putPreferences(w http.ResponseWriter, r *http.Request) error {
-	values, err := query(r, "address")
+	address, err := s.preferencesAddress(r)
 	if err != nil {
 		return err
-	}
-	address, err := oneAddress(values, "address")
-	if err != nil {
-		return err
-	}
-	if s.Keyring == nil {
-		return missing("a keyring")
 	}
 	var p Preferences
 	if err := s.readJSON(w, r, &p); err != nil {
@@ -69,6 +55,18 @@ func (s *Server) putPreferences(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return s.writePreferences(w, r, address)
+}
+
+// preferencesAddress reads which address a request about preferences means; "" is the default of all.
+func (s *Server) preferencesAddress(r *http.Request) (string, error) {
+	values, err := query(r, "address")
+	if err != nil {
+		return "", err
+	}
+	if s.Keyring == nil {
+		return "", missing("a keyring")
+	}
+	return oneAddress(values, "address")
 }
 
 // oneAddress reads a parameter that is the address that preferences are for; "" is the default.
