@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"go.mozilla.org/pkcs7"
+
+	"github.com/galsyncd/galsyncd/internal/interop"
 )
 
 // What this package calls a good signature, OpenSSL and go.mozilla.org/pkcs7 must call good too, over the same content. The
@@ -132,7 +134,7 @@ func opensslVerifies(t testing.TB, s signedSeed) ([]byte, error) {
 	if s.detached != nil {
 		args = append(args, "-content", writeFile(t, dir, "content", s.detached))
 	}
-	out, talk, err := runQuiet(t, nil, nil, "openssl", args...)
+	out, talk, err := interop.Run(t, nil, nil, "openssl", args...)
 	if err != nil {
 		return nil, errors.New(string(bytes.TrimSpace(talk)))
 	}
@@ -170,7 +172,7 @@ func mutate(r *rand.Rand, data []byte) []byte {
 func TestDifferential(t *testing.T) {
 	_, err := exec.LookPath("openssl")
 	if openssl := err == nil; !openssl {
-		need(t, "openssl")
+		interop.Need(t, "openssl")
 	}
 	r := rand.New(rand.NewPCG(1, 2))
 	good, asked := 0, 0

@@ -3,91 +3,22 @@
 package cms
 
 import (
-	"bufio"
 	"bytes"
-	"errors"
-	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
+
+	"github.com/galsyncd/galsyncd/internal/interop"
 )
 
 var heavyPeers = map[string]func(testing.TB) *peerProgram{"BouncyCastle": bouncyCastlePeer}
 
-// bouncyCastleJars are where Debian's libbcmail-java and what it depends on put them.
-var bouncyCastleJars = []string{"/usr/share/java/bcprov.jar", "/usr/share/java/bcutil.jar", "/usr/share/java/bcpkix.jar"}
-
-// bouncyCastle is testdata/bc/Peer.java at work.
-type bouncyCastle struct {
-	mu  sync.Mutex
-	in  io.WriteCloser
-	out *bufio.Reader
-}
-
-// ask puts one question and returns the result.
-func (b *bouncyCastle) ask(fields ...string) (string, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if _, err := io.WriteString(b.in, strings.Join(fields, "\t")+"\n"); err != nil {
-		return "", err
-	}
-	line, err := b.out.ReadString('\n')
-	if err != nil {
-		return "", err
-	}
-	outcome, result, _ := strings.Cut(strings.TrimSpace(line), "\t")
-	if outcome != "ok" {
-		return "", errors.New(result)
-	}
-	return result, nil
-}
-
-// newBouncyCastle compiles and starts the program; it ends with the test.
-func newBouncyCastle(t testing.TB) *bouncyCastle {
-	t.Helper()
-	need(t, "javac", "java")
-	for _, jar := range bouncyCastleJars {
-		if _, err := os.Stat(jar); err != nil {
-			if os.Getenv("CI") == "true" {
-				t.Fatalf("%s is missing (Debian package libbcmail-java)", jar)
-			}
-			t.Skipf("%s is not installed (Debian package libbcmail-java)", jar)
-		}
-	}
-	classes, path := t.TempDir(), strings.Join(bouncyCastleJars, ":")
-	mustRun(t, nil, nil, "javac", "-cp", path, "-d", classes, filepath.Join("testdata", "bc", "Peer.java"))
-	cmd := exec.CommandContext(t.Context(), "java", "-Xmx256m", "-XX:+UseSerialGC", "-cp", path+":"+classes, "Peer")
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var talk bytes.Buffer
-	cmd.Stderr = &talk
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = in.Close()
-		_ = cmd.Wait()
-		if talk.Len() > 0 {
-			t.Logf("BouncyCastle says: %s", talk.Bytes())
-		}
-	})
-	return &bouncyCastle{in: in, out: bufio.NewReader(out)}
-}
-
 func bouncyCastlePeer(t testing.TB) *peerProgram {
 	t.Helper()
-	b := newBouncyCastle(t)
-	version, err := b.ask("version")
+	b := interop.BouncyCastle(t, "Peer", filepath.Join("testdata", "bc", "Peer.java"))
+	version, err := b.Ask("version")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,7 +28,7 @@ func bouncyCastlePeer(t testing.TB) *peerProgram {
 	form := map[bool]string{true: "detached", false: "attached"}
 	// answer asks and returns the file that the answer is in.
 	answer := func(question ...string) ([]byte, error) {
-		if _, err := b.ask(question...); err != nil {
+		if _, err := b.Ask(question...); err != nil {
 			return nil, err
 		}
 		return os.ReadFile(out)
@@ -107,7 +38,7 @@ func bouncyCastlePeer(t testing.TB) *peerProgram {
 		msg := writeFile(t, dir, "msg", message)
 		switch {
 		case k.detached:
-			_, err := b.ask("verify", form[true], keyFile("ca.pem"), msg, writeFile(t, dir, "content", content))
+			_, err := b.Ask("verify", form[true], keyFile("ca.pem"), msg, writeFile(t, dir, "content", content))
 			return nil, err
 		case k.signed():
 			return answer("verify", form[false], keyFile("ca.pem"), msg, out)

@@ -12,6 +12,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/galsyncd/galsyncd/internal/interop"
 )
 
 // messageKind is one row of docs/interop.md.
@@ -263,7 +265,7 @@ func TestInteropMatrix(t *testing.T) {
 // ask runs a peer program; the error is the line of its talk that says why, without what changes from run to run.
 func ask(t testing.TB, reason func(string) string, env []string, input []byte, program string, args ...string) ([]byte, error) {
 	t.Helper()
-	out, talk, err := runQuiet(t, env, input, program, args...)
+	out, talk, err := interop.Run(t, env, input, program, args...)
 	if err == nil {
 		return out, nil
 	}
@@ -287,7 +289,7 @@ func lastLine(talk, prefix string) string {
 // debianVersion is the upstream part of an installed package's version, "unknown" without dpkg.
 func debianVersion(t testing.TB, pkg string) string {
 	t.Helper()
-	out, _, err := runQuiet(t, nil, nil, "dpkg-query", "-W", "-f", "${Version}", pkg)
+	out, _, err := interop.Run(t, nil, nil, "dpkg-query", "-W", "-f", "${Version}", pkg)
 	if err != nil {
 		return "of unknown version"
 	}
@@ -301,7 +303,7 @@ func debianVersion(t testing.TB, pkg string) string {
 
 func opensslPeer(t testing.TB) *peerProgram {
 	t.Helper()
-	need(t, "openssl")
+	interop.Need(t, "openssl")
 	dir := t.TempDir()
 	// 40E78E9BC97F0000:error:170000C2:CMS routines:function:reason:file:line:data
 	reason := func(talk string) string {
@@ -313,7 +315,7 @@ func opensslPeer(t testing.TB) *peerProgram {
 		return ""
 	}
 	openssl := func(args ...string) ([]byte, error) { return ask(t, reason, nil, nil, "openssl", args...) }
-	p := &peerProgram{name: "OpenSSL", version: strings.Fields(string(mustRun(t, nil, nil, "openssl", "version")))[1]}
+	p := &peerProgram{name: "OpenSSL", version: strings.Fields(string(interop.Must(t, nil, nil, "openssl", "version")))[1]}
 	p.read = func(k messageKind, message, content []byte) ([]byte, error) {
 		msg := writeFile(t, dir, "msg", message)
 		if !k.signed() {
@@ -389,7 +391,7 @@ func gpgsmPeer(t testing.TB) *peerProgram {
 		}
 		return secret[name]
 	}
-	p := &peerProgram{name: "gpgsm", version: lastField(string(mustRun(t, env, nil, "gpgsm", "--version"))) + " with libksba " + debianVersion(t, "libksba8")}
+	p := &peerProgram{name: "gpgsm", version: lastField(string(interop.Must(t, env, nil, "gpgsm", "--version"))) + " with libksba " + debianVersion(t, "libksba8")}
 	p.read = func(k messageKind, message, content []byte) ([]byte, error) {
 		msg, out := writeFile(t, dir, "msg", message), filepath.Join(dir, "out")
 		switch {

@@ -2,7 +2,6 @@ package cms
 
 import (
 	"bytes"
-	"context"
 	"crypto/sha1"
 	"crypto/x509"
 	"encoding/hex"
@@ -12,53 +11,18 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
-)
 
-// need skips the test when a peer program is not installed; in CI that is a failure.
-func need(t testing.TB, programs ...string) {
-	t.Helper()
-	for _, p := range programs {
-		if _, err := exec.LookPath(p); err != nil {
-			if os.Getenv("CI") == "true" {
-				t.Fatalf("peer program %s is missing", p)
-			}
-			t.Skipf("peer program %s is not installed", p)
-		}
-	}
-}
+	"github.com/galsyncd/galsyncd/internal/interop"
+)
 
 // run executes a peer program with input and returns what it prints.
 func run(t testing.TB, env []string, input []byte, program string, args ...string) ([]byte, error) {
 	t.Helper()
-	out, talk, err := runQuiet(t, env, input, program, args...)
+	out, talk, err := interop.Run(t, env, input, program, args...)
 	if err != nil {
 		t.Logf("%s %s: %v\n%s", program, strings.Join(args, " "), err, talk)
 	}
 	return out, err
-}
-
-// runQuiet is run for peers that may refuse: it returns their talk instead of logging it.
-func runQuiet(t testing.TB, env []string, input []byte, program string, args ...string) (out, talk []byte, err error) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, program, args...)
-	cmd.Env = append(os.Environ(), env...)
-	cmd.Stdin = bytes.NewReader(input)
-	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	err = cmd.Run()
-	return stdout.Bytes(), stderr.Bytes(), err
-}
-
-func mustRun(t testing.TB, env []string, input []byte, program string, args ...string) []byte {
-	t.Helper()
-	out, err := run(t, env, input, program, args...)
-	if err != nil {
-		t.FailNow()
-	}
-	return out
 }
 
 func keyFile(name string) string { return filepath.Join("testdata", "made", "keys", name) }
@@ -87,14 +51,14 @@ func peerContents() map[string][]byte {
 func pkcs12(t testing.TB, dir, name string) string {
 	t.Helper()
 	path := filepath.Join(dir, name+".p12")
-	mustRun(t, nil, nil, "openssl", "pkcs12", "-export", "-legacy", "-inkey", keyFile(name+".key"), "-in", keyFile(name+".pem"),
+	interop.Must(t, nil, nil, "openssl", "pkcs12", "-export", "-legacy", "-inkey", keyFile(name+".key"), "-in", keyFile(name+".pem"),
 		"-certfile", keyFile("ca.pem"), "-name", name, "-passout", "pass:x", "-out", path)
 	return path
 }
 
 func TestOpenSSLReads(t *testing.T) {
 	t.Parallel()
-	need(t, "openssl")
+	interop.Need(t, "openssl")
 	dir := t.TempDir()
 	type variant struct {
 		name string
@@ -130,7 +94,7 @@ func TestOpenSSLReads(t *testing.T) {
 
 func TestOpenSSLReadsMixedRecipients(t *testing.T) {
 	t.Parallel()
-	need(t, "openssl")
+	interop.Need(t, "openssl")
 	names := []string{"rsa", "p256", "rsa2", "p521"}
 	var certs []*x509.Certificate
 	for _, n := range names {
@@ -149,7 +113,7 @@ func TestOpenSSLReadsMixedRecipients(t *testing.T) {
 
 func TestOpenSSLWrites(t *testing.T) {
 	t.Parallel()
-	need(t, "openssl")
+	interop.Need(t, "openssl")
 	dir := t.TempDir()
 	variants := [][]string{
 		{"-aes-128-cbc"}, {"-aes-192-cbc"}, {"-aes-256-cbc"}, {"-aes-128-gcm"}, {"-aes-192-gcm"}, {"-aes-256-gcm"},
@@ -167,7 +131,7 @@ func TestOpenSSLWrites(t *testing.T) {
 				}
 				in, out := writeFile(t, dir, "in", content), filepath.Join(dir, "out")
 				args := append([]string{"cms", "-encrypt", "-binary", "-outform", "DER", "-in", in, "-out", out}, v...)
-				mustRun(t, nil, nil, "openssl", append(args, keyFile(key+".pem"))...)
+				interop.Must(t, nil, nil, "openssl", append(args, keyFile(key+".pem"))...)
 				data, err := os.ReadFile(out)
 				if err != nil {
 					t.Fatal(err)
@@ -184,7 +148,7 @@ func TestOpenSSLWrites(t *testing.T) {
 // gpgsm makes a home of its own with one key and ends its agent afterwards.
 func gpgsm(t testing.TB) (env []string, options []string) {
 	t.Helper()
-	need(t, "openssl", "gpgsm", "gpgconf")
+	interop.Need(t, "openssl", "gpgsm", "gpgconf")
 	// The agent's socket needs a short path.
 	home, err := os.MkdirTemp("", "gpgsm")
 	if err != nil {
@@ -203,7 +167,7 @@ func gpgsm(t testing.TB) (env []string, options []string) {
 	sum := sha1.Sum(ca.Raw)
 	writeFile(t, home, "trustlist.txt", []byte(hex.EncodeToString(sum[:])+" S relax\n"))
 	options = []string{"--batch", "--pinentry-mode", "loopback", "--passphrase-fd", "0"}
-	mustRun(t, env, []byte("x\n"), "gpgsm", append(options, "--import", pkcs12(t, home, "rsa"))...)
+	interop.Must(t, env, []byte("x\n"), "gpgsm", append(options, "--import", pkcs12(t, home, "rsa"))...)
 	return env, options
 }
 
@@ -229,7 +193,7 @@ func TestGpgsm(t *testing.T) {
 			}
 		}
 		path := writeFile(t, dir, "text", content)
-		data := mustRun(t, env, nil, "gpgsm", "--batch", "-r", "rsa@alpha.example", "--encrypt", path)
+		data := interop.Must(t, env, nil, "gpgsm", "--batch", "-r", "rsa@alpha.example", "--encrypt", path)
 		got, _, err := decryptAll(messageBytes(t, data), []Identity{id}, nil)
 		if err != nil || !bytes.Equal(got, content) {
 			t.Errorf("gpgsm writes %s: %d bytes, %v", name, len(got), err)
@@ -240,10 +204,10 @@ func TestGpgsm(t *testing.T) {
 // nss makes a certificate database with one key in dir.
 func nss(t testing.TB, dir, key string) {
 	t.Helper()
-	need(t, "openssl", "certutil", "pk12util", "cmsutil")
-	mustRun(t, nil, nil, "certutil", "-N", "-d", "sql:"+dir, "--empty-password")
-	mustRun(t, nil, nil, "pk12util", "-i", pkcs12(t, dir, key), "-d", "sql:"+dir, "-W", "x")
-	mustRun(t, nil, nil, "certutil", "-M", "-n", "Root alpha - galsyncd vectors", "-t", "TC,C,C", "-d", "sql:"+dir)
+	interop.Need(t, "openssl", "certutil", "pk12util", "cmsutil")
+	interop.Must(t, nil, nil, "certutil", "-N", "-d", "sql:"+dir, "--empty-password")
+	interop.Must(t, nil, nil, "pk12util", "-i", pkcs12(t, dir, key), "-d", "sql:"+dir, "-W", "x")
+	interop.Must(t, nil, nil, "certutil", "-M", "-n", "Root alpha - galsyncd vectors", "-t", "TC,C,C", "-d", "sql:"+dir)
 }
 
 func TestNSS(t *testing.T) {
@@ -263,7 +227,7 @@ func TestNSS(t *testing.T) {
 			continue // cmsutil refuses an empty file
 		}
 		in, out := writeFile(t, dir, "text", content), filepath.Join(dir, "out")
-		mustRun(t, nil, nil, "cmsutil", "-E", "-d", "sql:"+dir, "-r", "rsa", "-i", in, "-o", out)
+		interop.Must(t, nil, nil, "cmsutil", "-E", "-d", "sql:"+dir, "-r", "rsa", "-i", in, "-o", out)
 		data, err := os.ReadFile(out)
 		if err != nil {
 			t.Fatal(err)

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/galsyncd/galsyncd/internal/interop"
 )
 
 // These messages are not part of the repository: their licences keep them outside. The tests are skipped without them.
@@ -15,9 +17,9 @@ import (
 // sharedPFX extracts certificate and key of a PFX with the password "nss".
 func sharedPFX(t *testing.T, parts ...string) Identity {
 	t.Helper()
-	need(t, "openssl")
+	interop.Need(t, "openssl")
 	path := writeFile(t, t.TempDir(), "id.p12", shared(t, parts...))
-	pem := mustRun(t, nil, nil, "openssl", "pkcs12", "-in", path, "-nodes", "-clcerts", "-legacy", "-passin", "pass:nss")
+	pem := interop.Must(t, nil, nil, "openssl", "pkcs12", "-in", path, "-nodes", "-clcerts", "-legacy", "-passin", "pass:nss")
 	i := bytes.Index(pem, []byte("-----BEGIN CERTIFICATE"))
 	return Identity{Certificate: parseCertificate(t, pem[i:]), Key: parseKey(t, pem)}
 }

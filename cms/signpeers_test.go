@@ -7,11 +7,13 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/galsyncd/galsyncd/internal/interop"
 )
 
 func TestOpenSSLVerifies(t *testing.T) {
 	t.Parallel()
-	need(t, "openssl")
+	interop.Need(t, "openssl")
 	dir := t.TempDir()
 	for name, key := range signVariants(t) {
 		if name == "ed25519" {
@@ -40,7 +42,7 @@ func TestOpenSSLVerifies(t *testing.T) {
 
 func TestOpenSSLSigns(t *testing.T) {
 	t.Parallel()
-	need(t, "openssl")
+	interop.Need(t, "openssl")
 	dir := t.TempDir()
 	for size, content := range peerContents() {
 		in := writeFile(t, dir, "in", content)
@@ -57,7 +59,7 @@ func TestOpenSSLSigns(t *testing.T) {
 					continue // OpenSSL 3.0 cannot write that as a stream
 				}
 				all := append([]string{"cms", "-sign", "-binary", "-outform", "DER", "-in", in}, append(form, args...)...)
-				data := mustRun(t, nil, nil, "openssl", all...)
+				data := interop.Must(t, nil, nil, "openssl", all...)
 				var out bytes.Buffer
 				opts := &VerifyOptions{Output: &out}
 				if len(form) == 0 {
@@ -103,7 +105,7 @@ func TestGpgsmSignatures(t *testing.T) {
 		}
 	}
 	for _, detached := range []string{"--detach-sign", "--sign"} {
-		data := mustRun(t, env, []byte("x\n"), "gpgsm", append(options, "-u", "rsa@alpha.example", detached, in)...)
+		data := interop.Must(t, env, []byte("x\n"), "gpgsm", append(options, "-u", "rsa@alpha.example", detached, in)...)
 		opts := &VerifyOptions{}
 		if detached == "--detach-sign" {
 			opts.Content = bytes.NewReader(content)
@@ -141,7 +143,7 @@ func TestNSSSignatures(t *testing.T) {
 				args = append(args, "-T")
 				opts.Content = bytes.NewReader(content)
 			}
-			mustRun(t, nil, nil, "cmsutil", args...)
+			interop.Must(t, nil, nil, "cmsutil", args...)
 			data, err := os.ReadFile(out)
 			if err != nil {
 				t.Fatal(err)

@@ -3,72 +3,23 @@
 package smime
 
 import (
-	"bufio"
-	"bytes"
-	"errors"
-	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/galsyncd/galsyncd/cms"
+	"github.com/galsyncd/galsyncd/internal/interop"
 )
-
-// bouncyCastleJars are where Debian's libbcmail-java and what it depends on put them.
-var bouncyCastleJars = []string{"/usr/share/java/bcprov.jar", "/usr/share/java/bcutil.jar", "/usr/share/java/bcpkix.jar", "/usr/share/java/bcmail.jar",
-	"/usr/share/java/javax.mail.jar", "/usr/share/java/javax.activation.jar"}
 
 // bouncyCastle puts questions to testdata/bc/Mail.java, which ends with the test.
 func bouncyCastle(t testing.TB) func(fields ...string) error {
 	t.Helper()
-	need(t, "javac", "java")
-	for _, jar := range bouncyCastleJars {
-		if _, err := os.Stat(jar); err != nil {
-			if os.Getenv("CI") == "true" {
-				t.Fatalf("%s is missing (Debian package libbcmail-java)", jar)
-			}
-			t.Skipf("%s is not installed (Debian package libbcmail-java)", jar)
-		}
-	}
-	classes, path := t.TempDir(), strings.Join(bouncyCastleJars, ":")
-	run(t, nil, nil, "javac", "-cp", path, "-d", classes, filepath.Join("..", "cms", "testdata", "bc", "Peer.java"), filepath.Join("testdata", "bc", "Mail.java"))
-	cmd := exec.CommandContext(t.Context(), "java", "-Xmx256m", "-XX:+UseSerialGC", "-cp", path+":"+classes, "Mail")
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var talk bytes.Buffer
-	cmd.Stderr = &talk
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = in.Close()
-		_ = cmd.Wait()
-		if talk.Len() > 0 {
-			t.Logf("BouncyCastle says: %s", talk.Bytes())
-		}
-	})
-	out := bufio.NewReader(stdout)
+	b := interop.BouncyCastle(t, "Mail", filepath.Join("..", "cms", "testdata", "bc", "Peer.java"), filepath.Join("testdata", "bc", "Mail.java"))
 	return func(fields ...string) error {
-		if _, err := io.WriteString(in, strings.Join(fields, "\t")+"\n"); err != nil {
-			return err
-		}
-		line, err := out.ReadString('\n')
-		if err != nil {
-			return err
-		}
-		if outcome, reason, _ := strings.Cut(strings.TrimSpace(line), "\t"); outcome != "ok" {
-			return errors.New(reason)
-		}
-		return nil
+		_, err := b.Ask(fields...)
+		return err
 	}
 }
 

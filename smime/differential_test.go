@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/galsyncd/galsyncd/internal/interop"
 )
 
 // What is Valid here, OpenSSL must verify too, and over the same content. The table says of what it refuses why that is no
@@ -107,7 +109,7 @@ func opensslAgrees(t testing.TB, mail, body string) string {
 
 // TestDifferential changes mails at random: what is Valid here must be good for OpenSSL.
 func TestDifferential(t *testing.T) {
-	need(t, "openssl")
+	interop.Need(t, "openssl")
 	r := rand.New(rand.NewPCG(3, 4))
 	seen := map[string]bool{}
 	for _, seed := range differentialSeeds(t) {
@@ -135,7 +137,7 @@ func TestDifferential(t *testing.T) {
 
 // FuzzDifferential is TestDifferential with a fuzzer's mails.
 func FuzzDifferential(f *testing.F) {
-	need(f, "openssl")
+	interop.Need(f, "openssl")
 	for _, mail := range differentialSeeds(f) {
 		f.Add(mail)
 	}

@@ -2,7 +2,6 @@ package smime
 
 import (
 	"bytes"
-	"context"
 	"crypto/sha1"
 	"encoding/base64"
 	"encoding/hex"
@@ -12,40 +11,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/galsyncd/galsyncd/cms"
+	"github.com/galsyncd/galsyncd/internal/interop"
 	"github.com/galsyncd/galsyncd/internal/testca"
 )
-
-// need skips the test when a peer program is not installed; in CI that is a failure.
-func need(t testing.TB, programs ...string) {
-	t.Helper()
-	for _, p := range programs {
-		if _, err := exec.LookPath(p); err != nil {
-			if os.Getenv("CI") == "true" {
-				t.Fatalf("peer program %s is missing", p)
-			}
-			t.Skipf("peer program %s is not installed", p)
-		}
-	}
-}
-
-// run executes a peer program and returns what it prints.
-func run(t testing.TB, env []string, input []byte, program string, args ...string) []byte {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, program, args...)
-	cmd.Env = append(os.Environ(), env...)
-	cmd.Stdin = bytes.NewReader(input)
-	var out, talk bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &talk
-	if err := cmd.Run(); err != nil {
-		t.Fatalf("%s %s: %v\n%s", program, strings.Join(args, " "), err, talk.Bytes())
-	}
-	return out.Bytes()
-}
 
 // peer is a recipient whose key the peer programs have, in the files NAME.pem, NAME.key and NAME.p12 (password x).
 type peer struct {
@@ -56,7 +26,7 @@ type peer struct {
 
 func newPeer(t testing.TB) peer {
 	t.Helper()
-	need(t, "openssl")
+	interop.Need(t, "openssl")
 	ca, err := testca.New("Peer Root")
 	if err != nil {
 		t.Fatal(err)
@@ -80,7 +50,7 @@ func newPeer(t testing.TB) peer {
 // export writes peer.p12.
 func (p peer) export(t testing.TB) {
 	t.Helper()
-	run(t, nil, nil, "openssl", "pkcs12", "-export", "-legacy", "-inkey", p.path("peer.key"), "-in", p.path("peer.pem"), "-certfile", p.path("ca.pem"),
+	interop.Must(t, nil, nil, "openssl", "pkcs12", "-export", "-legacy", "-inkey", p.path("peer.key"), "-in", p.path("peer.pem"), "-certfile", p.path("ca.pem"),
 		"-name", "peer", "-passout", "pass:x", "-out", p.path("peer.p12"))
 }
 
@@ -139,7 +109,7 @@ func TestOpenSSLReads(t *testing.T) {
 				programs = programs[:1]
 			}
 			for _, program := range programs {
-				got := run(t, nil, nil, "openssl", program, "-decrypt", "-binary", "-in", in, "-inkey", p.path("peer.key"), "-recip", p.path("peer.pem"))
+				got := interop.Must(t, nil, nil, "openssl", program, "-decrypt", "-binary", "-in", in, "-inkey", p.path("peer.key"), "-recip", p.path("peer.pem"))
 				if string(got) != m.inside {
 					t.Errorf("openssl %s, %s, %+v: got %q", program, m.name, opts, short(string(got)))
 				}
@@ -156,14 +126,14 @@ func TestOpenSSLWrites(t *testing.T) {
 		}
 		in := p.file(t, "inside", []byte(m.inside))
 		for _, args := range [][]string{{"cms", "-aes-256-cbc"}, {"cms", "-aes-256-gcm"}, {"cms", "-aes-128-cbc", "-stream"}, {"smime", "-aes256"}} {
-			mail := run(t, nil, nil, "openssl", append([]string{args[0], "-encrypt", "-binary", "-in", in, "-from", "a@corp.example", "-to", "peer@corp.example", "-subject", "s", args[1]}, append(args[2:], p.path("peer.pem"))...)...)
+			mail := interop.Must(t, nil, nil, "openssl", append([]string{args[0], "-encrypt", "-binary", "-in", in, "-from", "a@corp.example", "-to", "peer@corp.example", "-subject", "s", args[1]}, append(args[2:], p.path("peer.pem"))...)...)
 			got, _, err := decryptString(t, string(mail), []cms.Identity{p.identity})
 			if err != nil || !strings.HasSuffix(got, "\r\nMIME-Version: 1.0\r\n"+m.inside) && !strings.HasSuffix(got, "\r\n"+m.inside) {
 				t.Errorf("openssl %v, %s: %v, got %q", args, m.name, err, short(got))
 			}
 		}
 	}
-	signed := run(t, nil, []byte("Content-Type: text/plain\r\n\r\nx"), "openssl", "cms", "-sign", "-nodetach", "-signer", p.path("peer.pem"), "-inkey", p.path("peer.key"))
+	signed := interop.Must(t, nil, []byte("Content-Type: text/plain\r\n\r\nx"), "openssl", "cms", "-sign", "-nodetach", "-signer", p.path("peer.pem"), "-inkey", p.path("peer.key"))
 	if _, _, err := decryptString(t, string(signed), []cms.Identity{p.identity}); !errors.Is(err, ErrNotEncrypted) {
 		t.Errorf("opaque signed mail: %v", err)
 	}
@@ -173,13 +143,13 @@ func TestOpenSSLWrites(t *testing.T) {
 func TestSignThenEncrypt(t *testing.T) {
 	p := newPeer(t)
 	for _, form := range []string{"-nodetach", "-stream"} {
-		signed := run(t, nil, []byte("Content-Type: text/plain\r\n\r\nsigned text\r\n"), "openssl", "cms", "-sign", form, "-signer", p.path("peer.pem"), "-inkey", p.path("peer.key"), "-to", "peer@corp.example")
+		signed := interop.Must(t, nil, []byte("Content-Type: text/plain\r\n\r\nsigned text\r\n"), "openssl", "cms", "-sign", form, "-signer", p.path("peer.pem"), "-inkey", p.path("peer.key"), "-to", "peer@corp.example")
 		text := p.encrypt(t, string(signed), EncryptOptions{})
 		plain, _, err := decryptString(t, string(text), []cms.Identity{p.identity})
 		if err != nil {
 			t.Fatal(err)
 		}
-		got := run(t, nil, []byte(plain), "openssl", "cms", "-verify", "-CAfile", p.path("ca.pem"), "-purpose", "any")
+		got := interop.Must(t, nil, []byte(plain), "openssl", "cms", "-verify", "-CAfile", p.path("ca.pem"), "-purpose", "any")
 		if !strings.Contains(string(got), "signed text") {
 			t.Errorf("%s: got %q", form, got)
 		}
@@ -191,8 +161,8 @@ func TestOpenSSLReadsSignedAndEncrypted(t *testing.T) {
 	p := newPeer(t)
 	for _, opaque := range []bool{false, true} {
 		text := p.encrypt(t, "From: peer@corp.example\nTo: peer@corp.example\n\na signed text with grüße\n", EncryptOptions{Sign: &SignOptions{Signer: signer(p.identity), Opaque: opaque}})
-		plain := run(t, nil, text, "openssl", "cms", "-decrypt", "-inkey", p.path("peer.key"), "-recip", p.path("peer.pem"))
-		got := run(t, nil, plain, "openssl", "cms", "-verify", "-CAfile", p.path("ca.pem"))
+		plain := interop.Must(t, nil, text, "openssl", "cms", "-decrypt", "-inkey", p.path("peer.key"), "-recip", p.path("peer.pem"))
+		got := interop.Must(t, nil, plain, "openssl", "cms", "-verify", "-CAfile", p.path("ca.pem"))
 		if !strings.Contains(string(got), "signed text with gr=C3=BC=C3=9Fe") {
 			t.Errorf("opaque %v: got %q", opaque, got)
 		}
@@ -238,28 +208,28 @@ func gpgsmHome(t testing.TB, p peer) []string {
 }
 
 func TestGpgsmReads(t *testing.T) {
-	need(t, "gpgsm", "gpgconf")
+	interop.Need(t, "gpgsm", "gpgconf")
 	p := newPeer(t)
 	env := gpgsmHome(t, p)
 	options := []string{"--batch", "--pinentry-mode", "loopback", "--passphrase-fd", "0"}
 	gpgsmImport(t, p, env)
 	for _, m := range mails {
 		in := p.file(t, "in.der", der(t, p.encrypt(t, m.mail, EncryptOptions{})))
-		if got := run(t, env, []byte("x\n"), "gpgsm", append(options, "--decrypt", in)...); string(got) != m.inside {
+		if got := interop.Must(t, env, []byte("x\n"), "gpgsm", append(options, "--decrypt", in)...); string(got) != m.inside {
 			t.Errorf("%s: got %q", m.name, short(string(got)))
 		}
 	}
 }
 
 func TestNSSReads(t *testing.T) {
-	need(t, "certutil", "pk12util", "cmsutil")
+	interop.Need(t, "certutil", "pk12util", "cmsutil")
 	p := newPeer(t)
 	db := "sql:" + p.dir
-	run(t, nil, nil, "certutil", "-N", "-d", db, "--empty-password")
-	run(t, nil, nil, "pk12util", "-i", p.path("peer.p12"), "-d", db, "-W", "x")
+	interop.Must(t, nil, nil, "certutil", "-N", "-d", db, "--empty-password")
+	interop.Must(t, nil, nil, "pk12util", "-i", p.path("peer.p12"), "-d", db, "-W", "x")
 	for _, m := range mails {
 		in := p.file(t, "in.der", der(t, p.encrypt(t, m.mail, EncryptOptions{})))
-		if got := run(t, nil, nil, "cmsutil", "-D", "-d", db, "-i", in); string(got) != m.inside {
+		if got := interop.Must(t, nil, nil, "cmsutil", "-D", "-d", db, "-i", in); string(got) != m.inside {
 			t.Errorf("%s: got %q", m.name, short(string(got)))
 		}
 	}
@@ -282,10 +252,10 @@ func vectors(t testing.TB, parts ...string) string {
 // TestThunderbird reads the mails that Thunderbird's own tests use, made by NSS.
 func TestThunderbird(t *testing.T) {
 	dir := vectors(t, "thunderbird")
-	need(t, "openssl")
+	interop.Need(t, "openssl")
 	var ids []cms.Identity
 	for _, name := range []string{"Alice", "Bob", "Dave"} {
-		text := run(t, nil, nil, "openssl", "pkcs12", "-legacy", "-in", filepath.Join(dir, name+".p12"), "-passin", "pass:nss", "-nodes", "-clcerts")
+		text := interop.Must(t, nil, nil, "openssl", "pkcs12", "-legacy", "-in", filepath.Join(dir, name+".p12"), "-passin", "pass:nss", "-nodes", "-clcerts")
 		ids = append(ids, cms.Identity{Certificate: parseCertificate(t, text), Key: parseKey(t, text)})
 	}
 	files, err := filepath.Glob(filepath.Join(dir, "*.env.eml"))

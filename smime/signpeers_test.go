@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/galsyncd/galsyncd/internal/interop"
 )
 
 // signedMails are mails for peers to verify.
@@ -28,7 +30,7 @@ func TestOpenSSLVerifies(t *testing.T) {
 				if program == "smime" && opts.PSS {
 					continue
 				}
-				got := run(t, nil, nil, "openssl", program, "-verify", "-in", in, "-CAfile", p.path("ca.pem"), "-purpose", "smimesign")
+				got := interop.Must(t, nil, nil, "openssl", program, "-verify", "-in", in, "-CAfile", p.path("ca.pem"), "-purpose", "smimesign")
 				if !bytes.HasPrefix(got, []byte("Content-Type: ")) {
 					t.Errorf("openssl %s, %s, %+v: got %q", program, name, opts, short(string(got)))
 				}
@@ -38,34 +40,34 @@ func TestOpenSSLVerifies(t *testing.T) {
 }
 
 func TestGpgsmVerifies(t *testing.T) {
-	need(t, "gpgsm", "gpgconf")
+	interop.Need(t, "gpgsm", "gpgconf")
 	p := newPeer(t)
 	env := gpgsmHome(t, p)
 	gpgsmImport(t, p, env)
 	for _, mail := range signedMails() {
 		signed := signString(t, mail, SignOptions{Signer: signer(p.identity), Opaque: true, Time: time.Now()})
 		in := p.file(t, "in.der", der(t, []byte(signed)))
-		run(t, env, nil, "gpgsm", "--batch", "--status-fd", "2", "--verify", in)
+		interop.Must(t, env, nil, "gpgsm", "--batch", "--status-fd", "2", "--verify", in)
 
 		content, signature := detached(t, signString(t, mail, SignOptions{Signer: signer(p.identity), Time: time.Now()}))
-		run(t, env, nil, "gpgsm", "--batch", "--verify", p.file(t, "in.p7s", signature), p.file(t, "in.txt", content))
+		interop.Must(t, env, nil, "gpgsm", "--batch", "--verify", p.file(t, "in.p7s", signature), p.file(t, "in.txt", content))
 	}
 }
 
 func TestNSSVerifies(t *testing.T) {
-	need(t, "certutil", "pk12util", "cmsutil")
+	interop.Need(t, "certutil", "pk12util", "cmsutil")
 	p := newPeer(t)
 	db := "sql:" + p.dir
-	run(t, nil, nil, "certutil", "-N", "-d", db, "--empty-password")
-	run(t, nil, nil, "certutil", "-A", "-d", db, "-n", "ca", "-t", "C,C,", "-i", p.path("ca.pem"))
+	interop.Must(t, nil, nil, "certutil", "-N", "-d", db, "--empty-password")
+	interop.Must(t, nil, nil, "certutil", "-A", "-d", db, "-n", "ca", "-t", "C,C,", "-i", p.path("ca.pem"))
 	for name, mail := range signedMails() {
 		signed := signString(t, mail, SignOptions{Signer: signer(p.identity), Opaque: true, Time: time.Now()})
-		got := run(t, nil, nil, "cmsutil", "-D", "-d", db, "-h", "0", "-u", "4", "-i", p.file(t, "in.der", der(t, []byte(signed))))
+		got := interop.Must(t, nil, nil, "cmsutil", "-D", "-d", db, "-h", "0", "-u", "4", "-i", p.file(t, "in.der", der(t, []byte(signed))))
 		if !bytes.Contains(got, []byte("status=GoodSignature")) {
 			t.Errorf("%s, opaque: %q", name, short(string(got)))
 		}
 		content, signature := detached(t, signString(t, mail, SignOptions{Signer: signer(p.identity), Time: time.Now()}))
-		got = run(t, nil, nil, "cmsutil", "-D", "-d", db, "-h", "0", "-u", "4", "-c", p.file(t, "in.txt", content), "-i", p.file(t, "in.p7s", signature))
+		got = interop.Must(t, nil, nil, "cmsutil", "-D", "-d", db, "-h", "0", "-u", "4", "-c", p.file(t, "in.txt", content), "-i", p.file(t, "in.p7s", signature))
 		if !bytes.Contains(got, []byte("status=GoodSignature")) {
 			t.Errorf("%s, detached: %q", name, short(string(got)))
 		}
@@ -110,39 +112,39 @@ func TestOpenSSLSigns(t *testing.T) {
 	for name, content := range peerContents() {
 		in := p.file(t, "in", []byte(content))
 		for _, args := range [][]string{{"cms"}, {"cms", "-nodetach"}, {"cms", "-nodetach", "-stream"}, {"cms", "-keyopt", "rsa_padding_mode:pss"}, {"cms", "-md", "sha512"}, {"smime"}, {"smime", "-nodetach"}, {"cms", "-binary"}} {
-			mail := run(t, nil, nil, "openssl", append([]string{args[0], "-sign", "-in", in, "-from", "peer@corp.example", "-signer", p.path("peer.pem"), "-inkey", p.path("peer.key")}, args[1:]...)...)
+			mail := interop.Must(t, nil, nil, "openssl", append([]string{args[0], "-sign", "-in", in, "-from", "peer@corp.example", "-signer", p.path("peer.pem"), "-inkey", p.path("peer.key")}, args[1:]...)...)
 			p.verify(t, strings.Join(args, " ")+" "+name, string(mail))
 		}
 	}
 }
 
 func TestGpgsmSigns(t *testing.T) {
-	need(t, "gpgsm", "gpgconf")
+	interop.Need(t, "gpgsm", "gpgconf")
 	p := newPeer(t)
 	env := gpgsmHome(t, p)
 	options := []string{"--batch", "--pinentry-mode", "loopback", "--passphrase-fd", "0"}
 	gpgsmImport(t, p, env)
 	for name, content := range peerContents() {
 		in := p.file(t, "in", []byte(content))
-		opaque := run(t, env, []byte("x\n"), "gpgsm", append(options, "--sign", in)...)
+		opaque := interop.Must(t, env, []byte("x\n"), "gpgsm", append(options, "--sign", in)...)
 		p.verify(t, "opaque "+name, opaqueMail("peer@corp.example", opaque))
-		apart := run(t, env, []byte("x\n"), "gpgsm", append(options, "--detach-sign", in)...)
+		apart := interop.Must(t, env, []byte("x\n"), "gpgsm", append(options, "--detach-sign", in)...)
 		p.verify(t, "detached "+name, detachedMail("peer@corp.example", content, apart))
 	}
 }
 
 func TestNSSSigns(t *testing.T) {
-	need(t, "certutil", "pk12util", "cmsutil")
+	interop.Need(t, "certutil", "pk12util", "cmsutil")
 	p := newPeer(t)
 	db := "sql:" + p.dir
-	run(t, nil, nil, "certutil", "-N", "-d", db, "--empty-password")
-	run(t, nil, nil, "pk12util", "-i", p.path("peer.p12"), "-d", db, "-W", "x")
-	run(t, nil, nil, "certutil", "-M", "-d", db, "-n", "Peer Root - galsyncd test", "-t", "C,C,")
+	interop.Must(t, nil, nil, "certutil", "-N", "-d", db, "--empty-password")
+	interop.Must(t, nil, nil, "pk12util", "-i", p.path("peer.p12"), "-d", db, "-W", "x")
+	interop.Must(t, nil, nil, "certutil", "-M", "-d", db, "-n", "Peer Root - galsyncd test", "-t", "C,C,")
 	for name, content := range peerContents() {
 		in := p.file(t, "in", []byte(content))
-		opaque := run(t, nil, nil, "cmsutil", "-S", "-d", db, "-N", "peer", "-G", "-H", "SHA256", "-i", in)
+		opaque := interop.Must(t, nil, nil, "cmsutil", "-S", "-d", db, "-N", "peer", "-G", "-H", "SHA256", "-i", in)
 		p.verify(t, "opaque "+name, opaqueMail("peer@corp.example", opaque))
-		apart := run(t, nil, nil, "cmsutil", "-S", "-T", "-d", db, "-N", "peer", "-G", "-H", "SHA256", "-i", in)
+		apart := interop.Must(t, nil, nil, "cmsutil", "-S", "-T", "-d", db, "-N", "peer", "-G", "-H", "SHA256", "-i", in)
 		p.verify(t, "detached "+name, detachedMail("peer@corp.example", content, apart))
 	}
 }

@@ -32,6 +32,7 @@ var allowed = map[string][]string{
 	"internal/horde":       {},
 	"internal/httpfault":   {},
 	"internal/installed":   {"cms", "directory", "smime", "trust", "internal/certfile", "internal/keyring", "internal/mailaddr", "internal/recipients"},
+	"internal/interop":     {},
 	"internal/keyring":     {"cms", "internal/mailaddr"},
 	"internal/mailaddr":    {},
 	"internal/probe":       {"cms", "directory", "ews"},

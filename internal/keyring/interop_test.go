@@ -2,37 +2,18 @@ package keyring
 
 import (
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
+
+	"github.com/galsyncd/galsyncd/internal/interop"
 )
-
-// peer skips when a program that we did not write is not there; CI must have it.
-func peer(t *testing.T, names ...string) {
-	t.Helper()
-	for _, name := range names {
-		if _, err := exec.LookPath(name); err != nil {
-			if os.Getenv("CI") == "true" {
-				t.Fatalf("CI must have %s", name)
-			}
-			t.Skipf("%s is not installed", name)
-		}
-	}
-}
-
-func runPeer(t *testing.T, name string, args ...string) {
-	t.Helper()
-	if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
-		t.Fatalf("%s %v: %v\n%s", name, args, err, out)
-	}
-}
 
 // TestNSS reads PFX files as Firefox and Thunderbird write them (BER), with new and old algorithms, and has NSS read ours.
 func TestNSS(t *testing.T) {
-	peer(t, "certutil", "pk12util")
+	interop.Need(t, "certutil", "pk12util")
 	db := "sql:" + t.TempDir()
-	runPeer(t, "certutil", "-N", "-d", db, "--empty-password")
-	runPeer(t, "pk12util", "-i", "testdata/made/rsa.modern.p12", "-d", db, "-W", "test")
+	interop.Must(t, nil, nil, "certutil", "-N", "-d", db, "--empty-password")
+	interop.Must(t, nil, nil, "pk12util", "-i", "testdata/made/rsa.modern.p12", "-d", db, "-W", "test")
 	k, _ := newKeyring(t)
 	unlock(t, k)
 	var info Info
@@ -42,7 +23,7 @@ func TestNSS(t *testing.T) {
 		"3DES":        {"-c", "PKCS #12 V2 PBE With SHA-1 And 3KEY Triple DES-CBC", "-C", "PKCS #12 V2 PBE With SHA-1 And 3KEY Triple DES-CBC"},
 	} {
 		path := filepath.Join(t.TempDir(), "nss.p12")
-		runPeer(t, "pk12util", append([]string{"-o", path, "-n", "rsa", "-d", db, "-W", "päss word"}, args...)...)
+		interop.Must(t, nil, nil, "pk12util", append([]string{"-o", path, "-n", "rsa", "-d", db, "-W", "päss word"}, args...)...)
 		data, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
@@ -61,6 +42,6 @@ func TestNSS(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "ours.p12")
 	overwrite(t, path, pfx)
 	fresh := "sql:" + t.TempDir()
-	runPeer(t, "certutil", "-N", "-d", fresh, "--empty-password")
-	runPeer(t, "pk12util", "-i", path, "-d", fresh, "-W", "a päss of ours")
+	interop.Must(t, nil, nil, "certutil", "-N", "-d", fresh, "--empty-password")
+	interop.Must(t, nil, nil, "pk12util", "-i", path, "-d", fresh, "-W", "a päss of ours")
 }

@@ -6,13 +6,15 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/galsyncd/galsyncd/internal/interop"
 )
 
 // TestInteropJava reads PFX files as Java's keytool writes them.
 func TestInteropJava(t *testing.T) {
-	peer(t, "keytool")
+	interop.Need(t, "keytool")
 	path := filepath.Join(t.TempDir(), "java.p12")
-	runPeer(t, "keytool", "-genkeypair", "-keyalg", "RSA", "-keysize", "2048", "-dname", "CN=Alice", "-ext", "SAN=email:alice@example.com", "-alias", "alice",
+	interop.Must(t, nil, nil, "keytool", "-genkeypair", "-keyalg", "RSA", "-keysize", "2048", "-dname", "CN=Alice", "-ext", "SAN=email:alice@example.com", "-alias", "alice",
 		"-storetype", "PKCS12", "-keystore", path, "-storepass", "secret-of-java")
 	data, err := os.ReadFile(path)
 	if err != nil {
