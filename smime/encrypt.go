@@ -48,7 +48,8 @@ type EncryptOptions struct {
 	// cannot be told. The sender can then read the messages for To and Cc too; when there are none, those for Bcc.
 	ToSelf func(from []mailaddr.Address) ([]*x509.Certificate, error)
 	// ProtectHeaders puts the header fields of the mail inside and hides the subject outside (RFC 9788, policy
-	// hcp_baseline). Programs that do not know this show "[...]" as the subject.
+	// hcp_baseline). Programs that do not know this show "[...]" as the subject. A mail that is signed already, or whose
+	// Content-Type cannot be read, is ErrUnprotectable.
 	ProtectHeaders bool
 	// LegacyDisplay, with ProtectHeaders, writes the subject at the top of the text, which such programs then show and others
 	// hide. It is done only where it does not change the mail otherwise: for a mail that is a single text/plain part
@@ -81,7 +82,7 @@ type Encrypted struct {
 // end of every line unless the transfer encoding is binary.
 //
 // Before the first byte is written the errors are: ErrHeader, ErrNoRecipients, ErrTooManyRecipients, ErrBcc,
-// ErrAlreadyEncrypted, ErrNoOwnCertificate, a *RecipientsError, and those of the reader and the RecipientSource. What was
+// ErrAlreadyEncrypted, ErrNoOwnCertificate, ErrUnprotectable, a *RecipientsError, and those of the reader and the RecipientSource. What was
 // written when a later error occurs, of the reader or of an output, is no mail and must be thrown away.
 func Encrypt(ctx context.Context, r io.Reader, out Outputs, opts *EncryptOptions) (*Encrypted, error) {
 	in := bufio.NewReaderSize(r, blockSize)

@@ -157,9 +157,11 @@ var trace = []string{"Received", "Return-Path", "DKIM-Signature", "Authenticatio
 const hiddenSubject = "Subject: [...]\r\n"
 
 // obscured is the outer header under the policy hcp_baseline of RFC 9788 section 3.2.1: the subject is hidden, comments and
-// keywords are taken out.
+// keywords are taken out, and so is Thread-Topic, in which Outlook and Evolution repeat the subject.
 func (h header) obscured() header {
-	kept := slices.DeleteFunc(slices.Clone(h), func(f field) bool { return f.is("Comments") || f.is("Keywords") || f.is("HP-Outer") })
+	kept := slices.DeleteFunc(slices.Clone(h), func(f field) bool {
+		return f.is("Comments") || f.is("Keywords") || f.is("Thread-Topic") || f.is("HP-Outer")
+	})
 	for i, f := range kept {
 		if f.is("Subject") {
 			kept[i].raw = []byte(hiddenSubject)
@@ -184,8 +186,14 @@ func (h header) payload(legacy bool) (inner header, first []byte, err error) {
 // them stands outside, and the Content- fields with the hp parameter. parameter is added to the Content-Type too.
 func (h header) protected(parameter string) (header, error) {
 	content := h.contentOrText()
-	if _, params, err := content.mediaType(); err != nil || params["hp"] != "" {
-		return nil, fmt.Errorf("%w: the mail has protected headers already, or no readable Content-Type", ErrHeader)
+	switch kind, params, err := content.mediaType(); {
+	case err != nil:
+		return nil, err
+	case params["hp"] != "":
+		return nil, fmt.Errorf("%w: they are protected already", ErrUnprotectable)
+	case kind == "multipart/signed", isPKCS7(kind):
+		// Readers look for them in what is innermost, which the signature does not let change.
+		return nil, fmt.Errorf("%w: the mail is signed already", ErrUnprotectable)
 	}
 	inside := h.without(trace...)
 	for _, f := range h.obscured().without(trace...) {
@@ -196,6 +204,9 @@ func (h header) protected(parameter string) (header, error) {
 			raw := bytes.TrimRight(bytes.Clone(f.raw), "; \t\r\n")
 			content[i].raw = append(raw, ";\r\n hp=\"cipher\""+parameter+"\r\n"...)
 		}
+	}
+	if _, params, err := content.mediaType(); err != nil || params["hp"] != "cipher" {
+		return nil, fmt.Errorf("%w: its Content-Type cannot be read", ErrUnprotectable)
 	}
 	return append(inside, content...), nil
 }

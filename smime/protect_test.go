@@ -2,6 +2,7 @@ package smime
 
 import (
 	"encoding/base64"
+	"errors"
 	"strings"
 	"testing"
 
@@ -50,9 +51,36 @@ func TestProtectHeaders(t *testing.T) {
 			t.Errorf("%s: legacy display %v in %q", name, legacy, short(inside.text))
 		}
 	}
-	_, _, _, err := encryptString(t, "To: bob@corp.example\nContent-Type: text/plain; hp=clear\n\n", EncryptOptions{ProtectHeaders: true})
-	if err == nil {
-		t.Error("headers that are protected already are protected again")
+}
+
+// TestUnprotectable: header fields that no reader would find inside are not taken from outside either.
+func TestUnprotectable(t *testing.T) {
+	signed := func(opaque bool) string {
+		return signString(t, "From: alice@corp.example\nTo: bob@corp.example\nSubject: plans\n\nhello\n", SignOptions{Signer: signer(crowd()[alice]), Opaque: opaque})
+	}
+	for name, mail := range map[string]string{
+		"protected already":  "To: bob@corp.example\nContent-Type: text/plain; hp=clear\n\n",
+		"signed":             signed(false),
+		"signed opaque":      signed(true),
+		"an unended quote":   "To: bob@corp.example\nSubject: plans\nContent-Type: text/plain; name=\"a\n\n",
+		"an unended comment": "To: bob@corp.example\nSubject: plans\nContent-Type: text/plain (a\n\n",
+	} {
+		main, _, _, err := encryptString(t, mail, EncryptOptions{ProtectHeaders: true})
+		if !errors.Is(err, ErrUnprotectable) || main != "" {
+			t.Errorf("%s: %v, %q", name, err, short(main))
+		}
+	}
+}
+
+// TestTopicIsNotSaid: Outlook repeats the subject in Thread-Topic.
+func TestTopicIsNotSaid(t *testing.T) {
+	mail := "From: alice@corp.example\nTo: bob@corp.example\nSubject: Re: plans\nThread-Topic: plans\n\nhello\n"
+	main, _, _, err := encryptString(t, mail, EncryptOptions{ProtectHeaders: true})
+	if err != nil || strings.Contains(main, "plans") {
+		t.Errorf("%v: %q", err, short(main))
+	}
+	if inside := decryptAll(t, main, DecryptOptions{}); !strings.Contains(inside.text, "\r\nThread-Topic: plans\r\n") {
+		t.Errorf("%q", short(inside.text))
 	}
 }
 

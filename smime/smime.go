@@ -47,6 +47,8 @@ var (
 	ErrNoOwnCertificate = errors.New("no own certificate to encrypt to for the From address")
 	// ErrAlreadyEncrypted means that the mail is, or may be, an encrypted one already.
 	ErrAlreadyEncrypted = errors.New("the mail is already encrypted")
+	// ErrUnprotectable means that header fields cannot be protected, because nobody could find them inside.
+	ErrUnprotectable = errors.New("the header fields of the mail cannot be protected")
 	// ErrNotEncrypted means that the mail is not encrypted as a whole. The text says what it is.
 	ErrNotEncrypted = errors.New("not an encrypted mail")
 	// ErrEncoding means that the transfer encoding of an encrypted mail is damaged or unknown.

@@ -137,8 +137,9 @@ func certificateProblem(attempt string, err error) error {
 	return keyringProblem(attempt, err)
 }
 
-// Decrypted decrypts a mail only to judge the signatures in it: its content goes nowhere.
+// Decrypted decrypts a mail only to judge the signatures in it: its content goes nowhere, and nothing is remembered.
 func (d Decrypter) Decrypted(ctx context.Context, message io.Reader) (*smime.Verification, error) {
+	d.Verifier.Capabilities = nil // what is to be kept is for the installer to decide
 	var found *smime.Verification
 	err := d.Decrypt(ctx, message, service.DecryptOptions{}, func(how service.Decrypted) (io.Writer, error) {
 		found = how.Verification

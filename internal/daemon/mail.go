@@ -196,6 +196,7 @@ var mailErrors = []struct {
 	{smime.ErrNoOwnCertificate, service.CodeNoOwnCertificate, "import the own key for this address (galsyncd identity import), or leave --to-self out", ""},
 	{smime.ErrNotEncrypted, service.CodeNotEncrypted, "", ""},
 	{smime.ErrAlreadyEncrypted, service.CodeAlreadyEncrypted, "", ""},
+	{smime.ErrUnprotectable, service.CodeBadMessage, "leave them as they are with --no-protect-headers, or protect the mail before it is signed: galsyncd encrypt --sign", ""},
 	{smime.ErrTooManyRecipients, service.CodeBadMessage, "", ""},
 	{smime.ErrHeader, service.CodeBadMessage, "the input must be one mail: header, empty line, body", ""},
 	{smime.ErrEncoding, service.CodeBadMessage, "", ""},
