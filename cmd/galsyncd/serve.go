@@ -27,6 +27,7 @@ import (
 	"github.com/galsyncd/galsyncd/internal/service"
 	"github.com/galsyncd/galsyncd/schedule"
 	"github.com/galsyncd/galsyncd/smime"
+	"github.com/galsyncd/galsyncd/trust"
 )
 
 func (a *app) serve() *cobra.Command {
@@ -146,7 +147,7 @@ func (a *app) runServe(ctx context.Context, user bool) error {
 		certificates = rooms.Certificates{Installer: installer, Directory: dir, Revocations: status.Revocations}
 	}
 	if keysErr == nil && role == config.RoleUser {
-		encrypter.Signer = &rooms.Signer{Keys: newKeys(cfg, keys, log), Now: time.Now}
+		encrypter.Signer = &rooms.Signer{Keys: newKeys(cfg, keys, policy, log), Now: time.Now}
 		verifier.Capabilities = &rooms.Capabilities{Keyring: keys, Directory: dir, Log: log}
 		algorithms.Capabilities = verifier.Capabilities.Of
 	}
@@ -330,8 +331,8 @@ func exists(path string) bool {
 }
 
 // newKeys says how long the user's keyring stays open, and where its passphrase is.
-func newKeys(cfg *config.Config, keys *keyring.Keyring, log *slog.Logger) *rooms.Keys {
-	k := &rooms.Keys{Keyring: keys, Now: time.Now, UnlockFor: cfg.Keyring.UnlockFor, Log: log}
+func newKeys(cfg *config.Config, keys *keyring.Keyring, policy *trust.Policy, log *slog.Logger) *rooms.Keys {
+	k := &rooms.Keys{Keyring: keys, Now: time.Now, UnlockFor: cfg.Keyring.UnlockFor, Policy: policy, Log: log}
 	if name := cfg.Keyring.PassphraseFile; name != "" {
 		k.Passphrase = func() (string, error) { return cfg.Secret(name) }
 	}

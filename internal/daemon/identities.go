@@ -55,7 +55,7 @@ func (k Keyring) describe(some, list []keyring.Info) ([]service.Identity, error)
 			}
 		}
 		for _, a := range k.signable(list, preferences) {
-			if j := choose(list, preferences, []mailaddr.Address{a}, k.Keys.Now()); j >= 0 && list[j].Fingerprint == info.Fingerprint {
+			if j := k.Keys.choose(list, preferences, []mailaddr.Address{a}); j >= 0 && list[j].Fingerprint == info.Fingerprint {
 				out[i].SignsFor = append(out[i].SignsFor, string(a))
 			}
 		}

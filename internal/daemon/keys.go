@@ -3,9 +3,6 @@ package daemon
 import (
 	"cmp"
 	"context"
-	"crypto/ecdsa"
-	"crypto/ed25519"
-	"crypto/rsa"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -30,6 +27,8 @@ type Keys struct {
 	// needed, until somebody locks it.
 	Passphrase func() (string, error)
 	Log        *slog.Logger
+	// Policy knows which own certificates were revoked; nil: none.
+	Policy *trust.Policy
 
 	mu      sync.Mutex
 	refused bool // somebody locked it, or the passphrase of the configuration did not open it
@@ -101,10 +100,10 @@ func (k *Keys) manual(opened bool) {
 // choose returns the index of the identity that signs for From addresses when nothing else is said; -1 is none. It is the
 // one chosen for the address; else the default, when its certificate names the address; else the newest whose certificate
 // does; else the default. None of them has to be trusted here, but all have to be valid.
-func choose(list []keyring.Info, preferences map[mailaddr.Address]keyring.Preferences, from []mailaddr.Address, now time.Time) int {
+func (k *Keys) choose(list []keyring.Info, preferences map[mailaddr.Address]keyring.Preferences, from []mailaddr.Address) int {
 	find := func(fingerprint [sha256.Size]byte, from []mailaddr.Address) int {
 		return slices.IndexFunc(list, func(info keyring.Info) bool {
-			return info.Fingerprint == fingerprint && fingerprint != [sha256.Size]byte{} && signsFor(&info, from, now)
+			return info.Fingerprint == fingerprint && fingerprint != [sha256.Size]byte{} && k.signsFor(&info, from)
 		})
 	}
 	standard := preferences[""].Identity
@@ -115,7 +114,7 @@ func choose(list []keyring.Info, preferences map[mailaddr.Address]keyring.Prefer
 		if i := find(standard, from); i >= 0 {
 			return i
 		}
-		if i := newest(list, from, now); i >= 0 {
+		if i := k.newest(list, from); i >= 0 {
 			return i
 		}
 	}
@@ -123,35 +122,45 @@ func choose(list []keyring.Info, preferences map[mailaddr.Address]keyring.Prefer
 }
 
 // newest returns the index of the newest identity whose certificate names one of the addresses; -1 is none.
-func newest(list []keyring.Info, from []mailaddr.Address, now time.Time) int {
+func (k *Keys) newest(list []keyring.Info, from []mailaddr.Address) int {
 	best := -1
 	for i := range list {
-		if signsFor(&list[i], from, now) && (best < 0 || list[i].Certificate.NotBefore.After(list[best].Certificate.NotBefore)) {
+		if k.signsFor(&list[i], from) && (best < 0 || list[i].Certificate.NotBefore.After(list[best].Certificate.NotBefore)) {
 			best = i
 		}
 	}
 	return best
 }
 
-// signsFor reports that an identity may sign for one of the addresses now; for anything when there are none. Whether
-// others trust it is for them to say.
-func signsFor(info *keyring.Info, from []mailaddr.Address, now time.Time) bool {
-	switch info.Certificate.PublicKey.(type) {
-	case *rsa.PublicKey, *ecdsa.PublicKey, ed25519.PublicKey:
-	default:
-		return false
-	}
-	var policy trust.Policy
-	question := trust.Question{Addresses: from, Now: now}
-	if len(from) == 0 {
-		question.Addresses = trust.CertificateAddresses(info.Certificate)
-	}
-	for _, f := range policy.ForSigning(info.Certificate, question) {
-		if f.State != trust.Untrusted && (f.State != trust.WrongAddress || len(from) > 0) {
-			return false
+// signsFor reports that an identity may sign for one of the addresses now; for anything when there are none.
+func (k *Keys) signsFor(info *keyring.Info, from []mailaddr.Address) bool {
+	named := len(from) == 0 || slices.ContainsFunc(from, func(a mailaddr.Address) bool { return names(info, a) })
+	return named && len(k.obstacles(info)) == 0
+}
+
+func names(info *keyring.Info, a mailaddr.Address) bool {
+	return slices.Contains(trust.CertificateAddresses(info.Certificate), a)
+}
+
+// obstacles are what forbids to sign with an identity now, in sentences about its certificate: readers would refuse the
+// signature. Whether others trust it is for them to say.
+func (k *Keys) obstacles(info *keyring.Info) (reasons []string) {
+	question := trust.Question{Addresses: trust.CertificateAddresses(info.Certificate), Intermediates: info.Chain, Now: k.Now()}
+	for _, f := range k.policy().ForSigning(info.Certificate, question) {
+		switch f.State {
+		case trust.Untrusted, trust.RevocationUnknown, trust.WrongAddress:
+		default:
+			reasons = append(reasons, f.Reason)
 		}
 	}
-	return true
+	return reasons
+}
+
+func (k *Keys) policy() *trust.Policy {
+	if k.Policy == nil {
+		return &trust.Policy{}
+	}
+	return k.Policy
 }
 
 // expirySoon is how long before the end of a certificate its owner is told.

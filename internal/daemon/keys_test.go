@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"log/slog"
 	"path/filepath"
 	"strings"
@@ -15,7 +16,9 @@ import (
 
 	"github.com/galsyncd/galsyncd/internal/keyring"
 	"github.com/galsyncd/galsyncd/internal/mailaddr"
+	"github.com/galsyncd/galsyncd/internal/service"
 	"github.com/galsyncd/galsyncd/internal/testca"
+	"github.com/galsyncd/galsyncd/trust"
 )
 
 var keysNow = time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
@@ -35,6 +38,25 @@ func ownInfo(t *testing.T, ca *testca.CA, o testca.Options) keyring.Info {
 	return keyring.Info{Fingerprint: sha256.Sum256(leaf.Certificate.Raw), Certificate: leaf.Certificate}
 }
 
+// anchored is a policy that trusts an authority, and knows one certificate to be revoked.
+func anchored(ca *testca.CA, revoked *x509.Certificate) *trust.Policy {
+	pool := x509.NewCertPool()
+	pool.AddCert(ca.Certificate)
+	return &trust.Policy{Anchors: pool, AnchorCount: 1, Revocations: knownRevoked{revoked}}
+}
+
+// knownRevoked is a trust.Revocations.
+type knownRevoked struct{ cert *x509.Certificate }
+
+func (k knownRevoked) Revocation(cert, _ *x509.Certificate, _ time.Time) trust.Revocation {
+	if cert.Equal(k.cert) {
+		return trust.Revocation{Status: trust.StatusRevoked, Since: keysNow.AddDate(0, 0, -2)}
+	}
+	return trust.Revocation{Status: trust.StatusUnknown, Reason: "nobody asked"}
+}
+
+func (knownRevoked) Generation() uint64 { return 1 }
+
 // TestChoose is the table of which identity signs.
 func TestChoose(t *testing.T) {
 	ca, err := testca.New("CA")
@@ -48,6 +70,7 @@ func TestChoose(t *testing.T) {
 		2: ownInfo(t, ca, testca.Options{Addresses: []string{"alice@example.com"}, NotBefore: keysNow.Add(-5 * day), NotAfter: keysNow.Add(-day)}),
 		3: ownInfo(t, ca, testca.Options{Addresses: []string{"sales@example.com"}, NotBefore: keysNow.Add(-5 * day), NotAfter: keysNow.Add(day)}),
 		4: ownInfo(t, ca, testca.Options{Addresses: []string{"alice@example.com"}, NotBefore: keysNow.Add(-day), NotAfter: keysNow.Add(day), KeyUsage: x509.KeyUsageKeyAgreement}),
+		5: ownInfo(t, ca, testca.Options{Addresses: []string{"alice@example.com"}, NotBefore: keysNow.Add(-time.Hour), NotAfter: keysNow.Add(day)}),
 	}
 	of := func(i int) keyring.Preferences {
 		if i < 0 {
@@ -66,6 +89,7 @@ func TestChoose(t *testing.T) {
 		"the choice names another address":       {"alice@example.com", 3, -1, 3},
 		"the choice has expired":                 {"alice@example.com", 2, -1, 1},
 		"the choice is not for signing":          {"alice@example.com", 4, -1, 1},
+		"the choice was revoked":                 {"alice@example.com", 5, -1, 1},
 		"the default names the address":          {"alice@example.com", -1, 0, 0},
 		"the default names another address":      {"alice@example.com", -1, 3, 1},
 		"the default when there is no other":     {"bob@example.com", -1, 3, 3},
@@ -81,7 +105,8 @@ func TestChoose(t *testing.T) {
 			from = []mailaddr.Address{mailaddr.Address(tt.from)}
 			preferences[from[0]] = of(tt.own)
 		}
-		if got := choose(list, preferences, from, keysNow); got != tt.want {
+		keys := &Keys{Now: func() time.Time { return keysNow }, Policy: anchored(ca, list[5].Certificate)}
+		if got := keys.choose(list, preferences, from); got != tt.want {
 			t.Errorf("%s: %d, want %d", name, got, tt.want)
 		}
 	}
@@ -159,23 +184,20 @@ func TestOpenByConfiguration(t *testing.T) {
 	warned("")
 }
 
-// TestTwoKeys holds that a mail signed with a certificate for signing only names the one to encrypt to.
-func TestTwoKeys(t *testing.T) {
+// openRing is an open keyring with identities of alice@example.com.
+func openRing(t *testing.T, ca *testca.CA, options ...testca.Options) (ring *keyring.Keyring, certs []*x509.Certificate) {
+	t.Helper()
 	ring, err := keyring.Open(filepath.Join(t.TempDir(), "keys", keyring.FileName), &keyring.Options{Argon2: keyring.Argon2{Time: 1, Memory: 8, Threads: 1}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer ring.Close()
+	t.Cleanup(func() { ring.Close() })
 	if err := errors.Join(ring.SetPassphrase([]byte("a passphrase")), ring.Unlock(t.Context(), []byte("a passphrase"), time.Hour)); err != nil {
 		t.Fatal(err)
 	}
-	ca, err := testca.New("CA")
-	if err != nil {
-		t.Fatal(err)
-	}
-	certs := map[x509.KeyUsage]*x509.Certificate{}
-	for _, usage := range []x509.KeyUsage{x509.KeyUsageDigitalSignature, x509.KeyUsageKeyEncipherment} {
-		leaf, err := ca.Leaf(testca.Options{Addresses: []string{"alice@example.com"}, KeyUsage: usage})
+	for _, o := range options {
+		o.Addresses = []string{"alice@example.com"}
+		leaf, err := ca.Leaf(o)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -186,11 +208,63 @@ func TestTwoKeys(t *testing.T) {
 		if _, err := ring.ImportPEM(append(text, testca.CertificatePEM(leaf.Certificate)...), ""); err != nil {
 			t.Fatal(err)
 		}
-		certs[usage] = leaf.Certificate
+		certs = append(certs, leaf.Certificate)
 	}
+	return ring, certs
+}
+
+func newTestCA(t *testing.T) *testca.CA {
+	t.Helper()
+	ca, err := testca.New("CA")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ca
+}
+
+// TestTwoKeys holds that a mail signed with a certificate for signing only names the one to encrypt to.
+func TestTwoKeys(t *testing.T) {
+	ring, certs := openRing(t, newTestCA(t), testca.Options{KeyUsage: x509.KeyUsageDigitalSignature}, testca.Options{KeyUsage: x509.KeyUsageKeyEncipherment})
 	s := Signer{Keys: &Keys{Keyring: ring, Now: time.Now}, Now: time.Now}
 	got, err := s.choose(t.Context(), "", []mailaddr.Address{"alice@example.com"})
-	if err != nil || !got.Certificate.Equal(certs[x509.KeyUsageDigitalSignature]) || !got.Encryption.Equal(certs[x509.KeyUsageKeyEncipherment]) {
+	if err != nil || !got.Certificate.Equal(certs[0]) || !got.Encryption.Equal(certs[1]) {
 		t.Errorf("signs with %v, encryption %v, %v", got.Certificate, got.Encryption, err)
+	}
+}
+
+// TestSpentIdentity holds that what readers would refuse signs nothing, also when it is named, and that nothing is encrypted
+// to an own certificate that was revoked.
+func TestSpentIdentity(t *testing.T) {
+	from := []mailaddr.Address{"alice@example.com"}
+	for name, tt := range map[string]struct {
+		options testca.Options
+		revoked bool
+		want    string
+	}{
+		"expired":       {testca.Options{NotBefore: keysNow.AddDate(-1, 0, 0), NotAfter: keysNow.AddDate(0, 0, -3)}, false, "expired 3 days ago"},
+		"not yet valid": {testca.Options{NotBefore: keysNow.AddDate(0, 0, 2), NotAfter: keysNow.AddDate(1, 0, 0)}, false, "valid from 2026-06-03"},
+		"revoked":       {testca.Options{Now: keysNow}, true, "revoked on 2026-05-30"},
+		"not to sign":   {testca.Options{Now: keysNow, KeyUsage: x509.KeyUsageKeyEncipherment}, false, "not for signing"},
+	} {
+		ca := newTestCA(t)
+		ring, certs := openRing(t, ca, tt.options)
+		keys := &Keys{Keyring: ring, Now: func() time.Time { return keysNow }}
+		if tt.revoked {
+			keys.Policy = anchored(ca, certs[0])
+		}
+		s := Signer{Keys: keys, Now: keys.Now}
+		for _, fingerprint := range []string{"", fmt.Sprintf("%X", sha256.Sum256(certs[0].Raw))} {
+			_, err := s.choose(t.Context(), fingerprint, from)
+			problem, _ := errors.AsType[*service.Problem](err)
+			if problem == nil || problem.Code != service.CodeNoSigningKey || !strings.Contains(problem.Detail, tt.want) {
+				t.Errorf("%s, named %q: %v", name, fingerprint, err)
+			}
+		}
+		if self, err := s.ownCertificates(from); err != nil || len(self) > 0 != (name == "not to sign") {
+			t.Errorf("%s: encrypts to %v, %v", name, self, err)
+		}
+		if own, err := keys.unlocked(t.Context()); err != nil || len(own) != 1 {
+			t.Errorf("%s: opens old mail with %d keys, %v", name, len(own), err)
+		}
 	}
 }

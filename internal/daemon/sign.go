@@ -54,6 +54,10 @@ func (s Signer) choose(ctx context.Context, fingerprint string, from []mailaddr.
 		if best < 0 {
 			return smime.Signer{}, service.NewProblem(service.CodeNotFound, fmt.Sprintf("%s: no identity has the fingerprint %.64s", attempt, fingerprint), "galsyncd identity list")
 		}
+		if why := s.Keys.obstacles(&own[best].Info); len(why) > 0 {
+			return smime.Signer{}, service.NewProblem(service.CodeNoSigningKey, attempt+": the certificate of this identity: "+strings.Join(why, "; "),
+				"name another one; galsyncd identity list marks those that sign")
+		}
 	} else {
 		preferences, err := s.Keys.Keyring.Preferences()
 		if err != nil {
@@ -63,9 +67,8 @@ func (s Signer) choose(ctx context.Context, fingerprint string, from []mailaddr.
 		for i := range own {
 			infos[i] = own[i].Info
 		}
-		if best = choose(infos, preferences, from, s.Now()); best < 0 {
-			return smime.Signer{}, service.NewProblem(service.CodeNoSigningKey, fmt.Sprintf("%s: no identity can sign for %s", attempt, names(from)),
-				"import one (galsyncd identity import), choose one (galsyncd identity use), or name one with --identity")
+		if best = s.Keys.choose(infos, preferences, from); best < 0 {
+			return smime.Signer{}, s.nobody(attempt, infos, from)
 		}
 	}
 	key, ok := own[best].Key.(crypto.Signer)
@@ -77,6 +80,20 @@ func (s Signer) choose(ctx context.Context, fingerprint string, from []mailaddr.
 		return smime.Signer{}, err
 	}
 	return signer, nil
+}
+
+// nobody says that no identity can sign for From addresses, and why the newest of those that name one cannot.
+func (s Signer) nobody(attempt string, list []keyring.Info, from []mailaddr.Address) error {
+	text := attempt + ": no identity can sign for a mail without a From address"
+	if len(from) > 0 {
+		text = fmt.Sprintf("%s: no identity can sign for %s", attempt, from[0])
+		list = slices.DeleteFunc(slices.Clone(list), func(info keyring.Info) bool { return !names(&info, from[0]) })
+		if len(list) > 0 {
+			newest := slices.MaxFunc(list, func(a, b keyring.Info) int { return a.Certificate.NotBefore.Compare(b.Certificate.NotBefore) })
+			text += "; its certificate: " + strings.Join(s.Keys.obstacles(&newest), "; ")
+		}
+	}
+	return service.NewProblem(service.CodeNoSigningKey, text, "import one (galsyncd identity import), choose one (galsyncd identity use), or name one with --identity")
 }
 
 // encryptionBeside is the own certificate that answers are to be encrypted to, when the one that signs is for signing only;
@@ -95,16 +112,16 @@ func (s Signer) encryptionBeside(signing *x509.Certificate, from []mailaddr.Addr
 }
 
 // ownCertificates is the newest own certificate that can be encrypted to for one of the addresses. The keyring may be locked.
+// It need not be trusted, but what was revoked may be in somebody else's hands.
 func (s Signer) ownCertificates(from []mailaddr.Address) ([]*x509.Certificate, error) {
 	list, err := s.Keys.Keyring.List()
 	if err != nil {
 		return nil, keyringProblem("encrypt to the sender", err)
 	}
 	var best *x509.Certificate
-	var policy trust.Policy
 	for _, info := range list {
-		findings := policy.ForEncryption(info.Certificate, trust.Question{Addresses: from, Now: s.Now()})
-		if slices.ContainsFunc(findings, func(f trust.Finding) bool { return f.State != trust.Untrusted }) {
+		findings := s.Keys.policy().ForEncryption(info.Certificate, trust.Question{Addresses: from, Intermediates: info.Chain, Now: s.Now()})
+		if slices.ContainsFunc(findings, func(f trust.Finding) bool { return f.State != trust.Untrusted && f.State != trust.RevocationUnknown }) {
 			continue
 		}
 		if best == nil || info.Certificate.NotBefore.After(best.NotBefore) {
@@ -115,13 +132,6 @@ func (s Signer) ownCertificates(from []mailaddr.Address) ([]*x509.Certificate, e
 		return nil, nil
 	}
 	return []*x509.Certificate{best}, nil
-}
-
-func names(from []mailaddr.Address) string {
-	if len(from) == 0 {
-		return "a mail without a From address"
-	}
-	return string(from[0])
 }
 
 // Verifier verifies signed mails. It implements service.Verifier.
