@@ -95,11 +95,14 @@ func (a *app) runServe(ctx context.Context, user bool) error {
 	shelf := &installed.Shelf{Store: keys, Policy: policy, Now: time.Now}
 	extra := extraSources(shelf)
 	own := rooms.Directory{Cache: copy}
-	if cfg.Sync.Contacts {
-		own.Contacts = &rooms.Contacts{Cache: copy}
-	}
-	if role == config.RoleSystem || upstreamSocket(cfg) == "" {
+	switch hasUpstream := upstreamSocket(cfg) != ""; {
+	case !hasUpstream:
 		own.Extra = extra
+		if cfg.Sync.Contacts {
+			own.Contacts = &rooms.Contacts{Cache: copy}
+		}
+	case source != nil && cfg.Sync.Contacts: // whoever has the address book
+		extra = append([]recipients.Extra{rooms.Contacts{Cache: copy}}, extra...)
 	}
 	var dir service.Directory = own
 	book := &recipients.Book{Directory: own, Policy: policy, Now: time.Now, WarnAfter: cfg.Cache.WarnAfter, RefuseAfter: cfg.Cache.RefuseAfter}
@@ -111,7 +114,7 @@ func (a *app) runServe(ctx context.Context, user bool) error {
 	}
 	if up := upstreamSocket(cfg); up != "" {
 		upstream := &rooms.Upstream{Client: &client.Client{Socket: up}, Own: own, Extra: extra,
-			AcceptInstalled: cfg.Upstream.Installed == "accept", Optional: cfg.Upstream.Socket == "" && !exists(systemConfig)}
+			AcceptInstalled: cfg.Upstream.Installed == "accept", Syncs: source != nil, Optional: cfg.Upstream.Socket == "" && !exists(systemConfig)}
 		dir, book.Directory = upstream, upstream
 		status.Protocol, status.URL, status.Upstream = "upstream", up, upstream.Client
 	}
@@ -137,6 +140,9 @@ func (a *app) runServe(ctx context.Context, user bool) error {
 	algorithms := &smime.AlgorithmPolicy{Cipher: smime.CipherPolicy(cfg.Encryption.Cipher), Split: cfg.Encryption.Mixed == "split"}
 	encrypter := rooms.Encrypter{Book: book, Algorithms: algorithms}
 	online := newOnline(cfg, runs, own, log)
+	if upstreamSocket(cfg) != "" {
+		online = nil // its answers would be kept where nobody looks
+	}
 	spool := rooms.Spool(cfg.Cache.Dir)
 	verifier := rooms.Verifier{Policy: policy, Now: time.Now, MaxContent: cfg.Limits.MaxMessage, Directory: book.Directory}
 	var certificates service.Certificates = rooms.NoCertificates{Err: keysErr}
@@ -289,9 +295,10 @@ func newOnline(cfg *config.Config, runs *rooms.Runs, own rooms.Directory, log *s
 	return &rooms.Online{Sync: &runs.Sync, Known: own.Cache, Timeout: cfg.Sync.OnlineTimeout, Log: log}
 }
 
-// upstreamSocket is where a user's daemon without an Exchange server of its own takes its data from; empty for others.
+// upstreamSocket is where a user's daemon takes its data from: what is configured, or without an Exchange server of its
+// own the system's daemon. Empty for others.
 func upstreamSocket(cfg *config.Config) string {
-	if cfg.Role != config.RoleUser || cfg.Exchange.URL != "" {
+	if cfg.Role != config.RoleUser || cfg.Exchange.URL != "" && cfg.Upstream.Socket == "" {
 		return ""
 	}
 	return cmp.Or(cfg.Upstream.Socket, client.SystemSocket)

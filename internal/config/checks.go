@@ -115,8 +115,6 @@ func checkUpstream(c *Config) string {
 		return ""
 	case c.Role == RoleSystem:
 		return "is for the user role; the system service reads Exchange itself"
-	case c.Exchange.URL != "":
-		return "and exchange.url are two sources; set one of them"
 	case len(c.Upstream.Socket) > maxSocketPath:
 		return fmt.Sprintf("is %d bytes long; a Unix socket has at most %d", len(c.Upstream.Socket), maxSocketPath)
 	}

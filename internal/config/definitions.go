@@ -258,7 +258,8 @@ func keyringKeys() []definition {
 				return unless(p == "auto" || p == "none" || strings.HasPrefix(p, "/"), `is neither "auto", "none" nor an absolute path`)
 			}},
 		{key: "upstream.socket", kind: "socket", standard: `""`, example: `"/run/galsyncd/galsyncd.sock"`,
-			doc: "User role: the socket of the system service to take directory data from, in place of Exchange. Empty without " +
+			doc: "User role: the socket of the system service to take directory data from, in place of Exchange. With exchange.url as well, " +
+				"this daemon syncs too, as [sync] says, and its own copy answers while the system service does not. Empty without " +
 				"exchange.url means /run/galsyncd/galsyncd.sock.",
 			target: func(c *Config) any { return (*directory)(&c.Upstream.Socket) }, check: checkUpstream},
 		{key: "upstream.installed", kind: "string", standard: `"accept"`, values: []string{"accept", "chain"},

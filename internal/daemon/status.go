@@ -95,9 +95,14 @@ func (s *Status) Status(ctx context.Context) (service.Status, error) {
 // upstream puts in what the system's daemon says about the data.
 func (s *Status) upstream(ctx context.Context, out *service.Status, history *directory.History) {
 	up, err := s.Upstream.Status(ctx)
-	if err != nil {
+	warning := "the system's galsyncd does not answer"
+	switch {
+	case err != nil && !history.Finished.IsZero(): // the source stays what this daemon's own copy is
+		out.Warnings = append(out.Warnings, fmt.Sprintf("%s, and this daemon's own copy of the address book stands in: %v", warning, err))
+		return
+	case err != nil:
 		out.Source.State, out.Source.LastError = "failed", err.Error()
-		out.Warnings = append(out.Warnings, "the system's galsyncd does not answer: "+err.Error())
+		out.Warnings = append(out.Warnings, fmt.Sprintf("%s: %v", warning, err))
 		return
 	}
 	out.Source.State, out.Source.LastAttempt, out.Source.LastSuccess = up.Source.State, up.Source.LastAttempt, up.Source.LastSuccess

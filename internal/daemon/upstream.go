@@ -27,6 +27,8 @@ type Upstream struct {
 	Extra []recipients.Extra
 	// AcceptInstalled takes an administrator's word for certificates installed for everyone, in place of a chain.
 	AcceptInstalled bool
+	// Syncs says that the user's own cache is kept fresh, too, and not only left from another time.
+	Syncs bool
 	// Optional says that there need not be a system's daemon: where its socket does not exist, there is no address book, and
 	// the user's own sources answer alone.
 	Optional bool
@@ -112,7 +114,7 @@ func (u *Upstream) Freshness(ctx context.Context) (recipients.Freshness, error) 
 	u.mu.Lock()
 	last := u.last
 	u.mu.Unlock()
-	if !last.Completed.IsZero() {
+	if !last.Completed.IsZero() && !u.Syncs { // else the own cache may be the one that answers
 		return last, nil
 	}
 	s, err := u.Client.Status(ctx)
@@ -165,12 +167,21 @@ func (u *Upstream) Certificate(ctx context.Context, sum [32]byte) ([]byte, []dir
 		return nil, nil, service.ErrNotFound
 	}
 	if err != nil {
-		return nil, nil, unavailable(err)
+		return u.ownCertificate(ctx, err, sum)
 	}
 	if sha256.Sum256(c.Raw) != sum { // somebody may be about to trust it by its fingerprint
 		return nil, nil, service.NewProblem(service.CodeNotAvailable, "ask the system's galsyncd: it answered with another certificate than the one asked for", "")
 	}
 	return c.Raw, addresses(c.Entries), nil
+}
+
+// ownCertificate is the answer of the own cache after the upstream failed.
+func (u *Upstream) ownCertificate(ctx context.Context, failure error, sum [32]byte) (der []byte, owners []directory.Address, err error) {
+	_, err = fallback(u, ctx, failure, func() (none struct{}, err error) {
+		der, owners, err = u.Own.Certificate(ctx, sum)
+		return none, err
+	})
+	return der, owners, err
 }
 
 // Fingerprints implements service.Directory.
@@ -180,7 +191,7 @@ func (u *Upstream) Fingerprints(ctx context.Context, beginning string, limit int
 		return u.Own.Fingerprints(ctx, beginning, limit)
 	}
 	if err != nil {
-		return nil, unavailable(err)
+		return fallback(u, ctx, err, func() ([][32]byte, error) { return u.Own.Fingerprints(ctx, beginning, limit) })
 	}
 	for _, text := range answer.SHA256 {
 		sum, err := hex.DecodeString(text)
