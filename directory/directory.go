@@ -95,6 +95,10 @@ type Answer struct {
 // answer others).
 var ErrInvalidName = errors.New("the server does not search for this name")
 
+// ErrUnauthorized is wrapped by the error of a Source whose credential was refused, or not even tried because it was refused
+// before.
+var ErrUnauthorized = errors.New("the credential was refused")
+
 // ErrRemoteWipe is wrapped by the error of a Source whose server orders this device to forget what it got from there.
 var ErrRemoteWipe = errors.New("the server orders this device to forget its data")
 

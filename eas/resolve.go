@@ -37,8 +37,14 @@ type Outcome struct {
 	Err error
 }
 
-// ErrNoAnswer is wrapped by the error of one address in a batch that was answered as a whole.
-var ErrNoAnswer = errors.New("the server gave no usable answer")
+// ErrNoAnswer is wrapped by the error of one address in a batch that was answered as a whole. It is a
+// directory.ErrUnreadable.
+var ErrNoAnswer error = noAnswer{}
+
+type noAnswer struct{}
+
+func (noAnswer) Error() string        { return "the server gave no usable answer" }
+func (noAnswer) Is(target error) bool { return target == directory.ErrUnreadable }
 
 // Recipient is one entry of the directory as ResolveRecipients shows it.
 type Recipient struct {

@@ -12,7 +12,7 @@ import (
 
 // ErrUnauthorized is wrapped by the error of a request whose credential was refused, or not even tried because it was
 // refused before.
-var ErrUnauthorized = errors.New("the credential was refused")
+var ErrUnauthorized = directory.ErrUnauthorized
 
 // Error says why there is no usable answer. One that may pass is wrapped in a directory.RetryError.
 type Error struct {

@@ -16,8 +16,6 @@ import (
 	"github.com/galsyncd/galsyncd/cache"
 	"github.com/galsyncd/galsyncd/client"
 	"github.com/galsyncd/galsyncd/directory"
-	"github.com/galsyncd/galsyncd/eas"
-	"github.com/galsyncd/galsyncd/ews"
 	"github.com/galsyncd/galsyncd/internal/config"
 	rooms "github.com/galsyncd/galsyncd/internal/daemon"
 	"github.com/galsyncd/galsyncd/internal/httpauth"
@@ -224,7 +222,7 @@ func clientReport(r directory.Report, started time.Time) *client.Report {
 
 // syncStatus is the exit status for a sync that failed.
 func syncStatus(err error) int {
-	if errors.Is(err, ews.ErrUnauthorized) || errors.Is(err, eas.ErrUnauthorized) || errors.Is(err, httpauth.ErrLockedOut) {
+	if errors.Is(err, directory.ErrUnauthorized) || errors.Is(err, httpauth.ErrLockedOut) {
 		return exitNotAllowed
 	}
 	if _, ok := errors.AsType[*exitError](err); ok {

@@ -25,7 +25,7 @@ var allowed = map[string][]string{
 	"internal/bench":        {},
 	"internal/certfile":     {"cms"},
 	"internal/config":       {"internal/mailaddr"},
-	"internal/daemon": {"cache", "client", "cms", "directory", "ews", "schedule", "smime", "trust", "internal/aia", "internal/certfile", "internal/httpauth", "internal/installed", "internal/keyring",
+	"internal/daemon": {"cache", "client", "cms", "directory", "schedule", "smime", "trust", "internal/aia", "internal/certfile", "internal/httpauth", "internal/installed", "internal/keyring",
 		"internal/mailaddr", "internal/recipients", "internal/revocation", "internal/service"},
 	"internal/exchangesim": {"internal/testca", "internal/mailaddr", "internal/wbxml", "internal/xmltree"},
 	"internal/httpauth":    {},

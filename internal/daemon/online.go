@@ -40,26 +40,33 @@ func (o *Online) Ask(caller context.Context, addresses []string) (asked int, err
 	ctx, cancel := context.WithTimeout(caller, o.Timeout)
 	defer cancel()
 	for _, text := range addresses {
-		address, err := mailaddr.Parse(text)
-		if err != nil || !o.worthwhile(ctx, address) {
+		address, parseErr := mailaddr.Parse(text)
+		if parseErr != nil || !o.worthwhile(ctx, address) {
 			continue
 		}
 		asked++
-		if _, err := o.Sync.Ask(ctx, address); err != nil {
-			o.Log.Debug("an online look-up had no answer", "error", err)
-			if !errors.Is(err, directory.ErrNoRoom) && caller.Err() == nil { // who hung up says nothing about the server
-				o.pause()
+		if _, failure := o.Sync.Ask(ctx, address); failure != nil {
+			o.Log.Debug("an online look-up had no answer", "error", failure)
+			if err = failure; !concernsOne(failure) {
+				if !errors.Is(failure, directory.ErrNoRoom) && caller.Err() == nil { // who hung up says nothing about the server
+					o.pause()
+				}
+				return asked, err
 			}
-			return asked, err
 		}
 		if asked == maxOnline {
-			return asked, nil
+			return asked, err
 		}
 	}
 	if o.paused() && asked == 0 {
 		return 0, errPaused
 	}
-	return asked, nil
+	return asked, err
+}
+
+// concernsOne reports an error that is about the address asked for; the server answers others.
+func concernsOne(err error) bool {
+	return errors.Is(err, directory.ErrInvalidName) || errors.Is(err, directory.ErrUnreadable)
 }
 
 // errPaused: the last question had no answer, less than afterFailure ago.

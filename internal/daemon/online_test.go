@@ -3,12 +3,14 @@ package daemon
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"testing"
 	"time"
 
 	"github.com/galsyncd/galsyncd/cache"
 	"github.com/galsyncd/galsyncd/directory"
+	"github.com/galsyncd/galsyncd/eas"
 )
 
 // oracle is a source that knows one person, alias and all, and counts what it is asked.
@@ -73,6 +75,23 @@ func TestOnline(t *testing.T) {
 	ask(0, "second@corp.example") // nobody waits while the server is away
 	now, source.fail = now.Add(2*time.Minute), nil
 	ask(2, "first@corp.example", "second@corp.example")
+}
+
+// TestOnlineAboutOneAddress: an address that the server does not take, or says nothing of use about, keeps nobody from asking
+// for others.
+func TestOnlineAboutOneAddress(t *testing.T) {
+	source := &oracle{}
+	o := &Online{Sync: &directory.Sync{Source: source, Store: openCache(t)}, Known: openCache(t), Timeout: time.Second, Log: slog.New(slog.DiscardHandler)}
+	for _, err := range []error{directory.ErrInvalidName, directory.ErrUnreadable, eas.ErrNoAnswer} {
+		source.fail, source.asked = fmt.Errorf("ask: %w", err), 0
+		if n, err := o.Ask(t.Context(), []string{"first@corp.example", "second@corp.example"}); n != 2 || source.asked != 2 || err == nil {
+			t.Errorf("%d questions, the source saw %d, %v", n, source.asked, err)
+		}
+	}
+	source.fail = nil
+	if n, err := o.Ask(t.Context(), []string{"third@corp.example"}); n != 1 || err != nil {
+		t.Errorf("afterwards: %d questions, %v", n, err)
+	}
 }
 
 // TestOnlineIsNobodysToStop lets somebody hang up in the middle of a question: others must be able to ask on. A clock that was

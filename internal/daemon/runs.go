@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/galsyncd/galsyncd/directory"
-	"github.com/galsyncd/galsyncd/ews"
 	"github.com/galsyncd/galsyncd/internal/httpauth"
 	"github.com/galsyncd/galsyncd/internal/service"
 	"github.com/galsyncd/galsyncd/schedule"
@@ -94,7 +93,7 @@ func (r *Runs) Run(ctx context.Context, why schedule.Trigger) error {
 
 // permanent reports a failure that another try would only repeat, or that would lock the account.
 func permanent(err error) bool {
-	return errors.Is(err, ews.ErrUnauthorized) || errors.Is(err, httpauth.ErrLockedOut)
+	return errors.Is(err, directory.ErrUnauthorized) || errors.Is(err, httpauth.ErrLockedOut)
 }
 
 // permanentError implements schedule.Permanent.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/galsyncd/galsyncd/cache"
 	"github.com/galsyncd/galsyncd/directory"
+	"github.com/galsyncd/galsyncd/eas"
 	"github.com/galsyncd/galsyncd/ews"
 	"github.com/galsyncd/galsyncd/internal/service"
 	"github.com/galsyncd/galsyncd/schedule"
@@ -216,7 +217,7 @@ func TestRunsSlowWatcher(t *testing.T) {
 // TestRunsOnSchedule: what may pass is tried again soon, and a credential that was refused is left alone until the next
 // scheduled time.
 func TestRunsOnSchedule(t *testing.T) {
-	passing, refused := errors.New("no route to host"), fmt.Errorf("ask: %w", ews.ErrUnauthorized)
+	passing, refused := errors.New("no route to host"), func(err error) error { return fmt.Errorf("ask: %w", err) }
 	for _, tt := range []struct {
 		name            string
 		err             error
@@ -224,7 +225,8 @@ func TestRunsOnSchedule(t *testing.T) {
 		atLeast, atMost int64 // runs within five hours after the first
 	}{
 		{"passing", passing, service.FailureAnswer, 3, 12},
-		{"refused", refused, service.FailureCredential, 0, 0},
+		{"refused over EWS", refused(ews.ErrUnauthorized), service.FailureCredential, 0, 0},
+		{"refused over ActiveSync", refused(eas.ErrUnauthorized), service.FailureCredential, 0, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
