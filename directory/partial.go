@@ -10,7 +10,7 @@ import (
 )
 
 // complete fills in what a partial record does not tell from what is known of the entry: names, the kind, the chain, how a
-// certificate was published, certificates that the server does not show because they are not valid now, and addresses. An
+// certificate was published, certificates that the server does not show because they have expired, and addresses. An
 // address that the server does not list any more is one that must be proven: it is asked for in turns.
 func complete(tx Tx, entry *Entry, old Entry, now time.Time) error {
 	for _, text := range []struct {
@@ -30,7 +30,7 @@ func complete(tx Tx, entry *Entry, old Entry, now time.Time) error {
 		}
 	}
 	for _, c := range old.Certificates {
-		if indexCertificate(*entry, c.Raw) < 0 && len(entry.Certificates) < maxCertificates && !validOn(c.Raw, now) {
+		if indexCertificate(*entry, c.Raw) < 0 && len(entry.Certificates) < maxCertificates && expired(c.Raw, now) {
 			entry.Certificates = append(entry.Certificates, c)
 		}
 	}
@@ -73,10 +73,11 @@ func indexRaw(all []UserCertificate, raw []byte) int {
 	return slices.IndexFunc(all, func(c UserCertificate) bool { return bytes.Equal(c.Raw, raw) })
 }
 
-// validOn reports that a certificate is within its time.
-func validOn(raw []byte, now time.Time) bool {
+// expired reports that a certificate has ended: it stays for mail from before. One that is not valid yet does not, because
+// nobody would look again whether the server still has it once its time has come.
+func expired(raw []byte, now time.Time) bool {
 	cert, err := x509.ParseCertificate(raw)
-	return err == nil && !now.Before(cert.NotBefore) && !now.After(cert.NotAfter)
+	return err == nil && now.After(cert.NotAfter)
 }
 
 // sameContent reports that two entries differ in nothing that anybody asks for.

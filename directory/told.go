@@ -94,7 +94,7 @@ func (c *Contact) hasAll(other Contact) bool {
 	return !slices.ContainsFunc(other.Certificates, func(u UserCertificate) bool { return indexRaw(c.Certificates, u.Raw) < 0 })
 }
 
-// renew takes over the certificates of an answer, in which the server leaves out those that are not valid: these stay.
+// renew takes over the certificates of an answer, in which the server leaves out those that have expired: these stay.
 func (c *Contact) renew(told Contact, now time.Time) (changed bool) {
 	fresh := slices.Clone(told.Certificates)
 	for i, u := range fresh {
@@ -107,7 +107,7 @@ func (c *Contact) renew(told Contact, now time.Time) (changed bool) {
 	for _, u := range c.Certificates {
 		switch {
 		case indexRaw(fresh, u.Raw) >= 0:
-		case len(fresh) < maxCertificates && !validOn(u.Raw, now):
+		case len(fresh) < maxCertificates && expired(u.Raw, now):
 			fresh = append(fresh, u)
 		default:
 			changed = true

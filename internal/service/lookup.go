@@ -53,7 +53,7 @@ func (s *Server) getRecipients(w http.ResponseWriter, r *http.Request) error {
 	for i := range verdict.Recipients {
 		a := &verdict.Recipients[i]
 		if unanswered && a.State == trust.Unknown {
-			a.Warnings = append(a.Warnings, "Exchange could not be asked about it: it does not answer now")
+			a.Warnings = append(a.Warnings, "Exchange gives no usable answer about it now")
 		}
 		if online {
 			a.Hints = slices.DeleteFunc(slices.Clone(a.Hints), func(h string) bool { return h == recipients.HintOnline })
