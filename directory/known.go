@@ -171,7 +171,8 @@ func (r *run) refreshAll(ctx context.Context, source Resolver, due []known) erro
 }
 
 // prove asks, after a walk, for the addresses that no entry lists but that may be aliases: those of Addresses, and in turns
-// those that an exact look-up found before; and for contacts, where only an exact question tells of them.
+// those that an exact look-up found before; for contacts, where only an exact question tells of them; and for addresses
+// that begin so many others that no search is sure to show them.
 func (r *run) prove(ctx context.Context) error {
 	source, ok := r.sync.Source.(Resolver)
 	if !ok {
@@ -203,13 +204,17 @@ func (r *run) unlisted() (due []known, err error) {
 		if r.tellsContacts() {
 			err = errors.Join(err, r.contactAddresses(tx, all), resolvedContacts(tx, resolved))
 		}
+		crowded := r.partition.addresses()
+		for a := range crowded {
+			all[a] = true
+		}
 		for a := range all {
 			last, qErr := LastQuestion(tx, a)
 			listed, lErr := isListed(tx, a)
 			if err = errors.Join(err, qErr, lErr); err != nil {
 				return err
 			}
-			if (!listed || resolved[a]) && r.waiting(last.Asked) {
+			if (!listed || resolved[a] || crowded[a]) && r.waiting(last.Asked) {
 				due = append(due, known{a, last})
 			}
 		}

@@ -67,6 +67,17 @@ func (p *partition) add(prefix string, run int) {
 	p.dirty[prefix] = true
 }
 
+// addresses are the split prefixes that are whole addresses. No leaf covers these themselves.
+func (p *partition) addresses() map[Address]bool {
+	all := map[Address]bool{}
+	for prefix := range p.split {
+		if a, err := ParseAddress(prefix); err == nil && string(a) == prefix {
+			all[a] = true
+		}
+	}
+	return all
+}
+
 // merge forgets that prefix, and everything below it, was split.
 func (p *partition) merge(prefix string) {
 	if _, ok := p.split[prefix]; !ok {

@@ -4,6 +4,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -96,6 +97,40 @@ func TestMovedCertificate(t *testing.T) {
 		n.run()
 		if n.offers(alice.record.Primary, raw) || !n.offers(bob.record.Primary, raw) {
 			t.Errorf("known %v: alice has it %v, bob %v", known, n.offers(alice.record.Primary, raw), n.offers(bob.record.Primary, raw))
+		}
+	}
+}
+
+// TestAddressThatBeginsOthers: somebody whose whole address begins more than a hundred others is asked for exactly: found
+// wherever the server puts him in its answers, seen to renew his certificate, and seen to leave.
+func TestAddressThatBeginsOthers(t *testing.T) {
+	const address = "bob@corp.example"
+	old, renewed := certificate(t, address, time.Time{}), certificate(t, address, time.Time{})
+	for _, first := range []bool{true, false} {
+		b := newBook(t, 30, 3)
+		for i := range 150 {
+			b.add(directory.Address(fmt.Sprintf("%s%c%d.org", address, 'a'+i%26, i)))
+		}
+		bob := b.add(address)
+		bob.offer(old)
+		if first {
+			slices.Reverse(b.people)
+		}
+		n := newNight(t, b)
+		n.run()
+		if !n.has(address) {
+			t.Fatalf("first %v: not found", first)
+		}
+		bob.offer(renewed)
+		n.run()
+		if !n.offers(address, renewed) || n.offers(address, old) {
+			t.Errorf("first %v: the renewed certificate is not known", first)
+		}
+		bob.gone = true
+		n.run()
+		n.run()
+		if n.has(address) {
+			t.Errorf("first %v: still there", first)
 		}
 	}
 }

@@ -2,7 +2,6 @@ package ews
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"unicode/utf8"
 
@@ -30,16 +29,16 @@ func (c *Client) Resolve(ctx context.Context, address directory.Address) (direct
 		return r, nil
 	}
 	exact, err := c.search(ctx, "=smtp:"+string(address), true)
-	if err == nil && exact.Truncated {
-		err = errors.New("the server found more entries for one address than it lists")
+	if err == nil && !exact.Truncated && len(exact.Records) > 0 {
+		var known bool
+		if known, err = c.exactly(ctx, address, exact.Records); known {
+			return directory.Resolution{Records: exact.Records, Unlisted: true}, nil
+		}
 	}
-	if err != nil || len(exact.Records) == 0 {
-		return directory.Resolution{}, err
+	if err == nil && (exact.Truncated || answer.Truncated && !c.exact.Load()) {
+		err = refusedf("the server found more entries for one address than it lists") // who has it may be among the others
 	}
-	if known, err := c.exactly(ctx, address, exact.Records); err != nil || !known {
-		return directory.Resolution{}, err
-	}
-	return directory.Resolution{Records: exact.Records, Unlisted: true}, nil
+	return directory.Resolution{}, err
 }
 
 // exactly reports whether the server matches what begins with "=" exactly, which no document of Microsoft promises for Exchange

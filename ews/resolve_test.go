@@ -60,6 +60,8 @@ func TestResolve(t *testing.T) {
 		"cut off before the address": {prefix: people(false, "bob@corp.example.org"), exact: people(true, "robert@corp.example"), want: "robert@corp.example", unlisted: true},
 		"cut off with nobody in it":  {prefix: people(false), exact: people(true, "robert@corp.example"), want: "robert@corp.example", unlisted: true},
 		"cut off twice":              {prefix: people(false), exact: people(false, "robert@corp.example"), fails: true},
+		"cut off, and knows no =":    {prefix: people(false, "bob@corp.example.org"), exact: people(true, "bob@corp.example.org"), fails: true, ignorant: true},
+		"cut off, and = finds none":  {prefix: people(false, "bob@corp.example.org"), exact: nobody, fails: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r, err := resolver(t, tc.prefix, tc.exact, !tc.ignorant).Resolve(t.Context(), "bob@corp.example")
@@ -67,7 +69,7 @@ func TestResolve(t *testing.T) {
 			if len(r.Records) > 0 {
 				got = r.Records[0].Primary
 			}
-			if tc.fails != (err != nil) || got != tc.want || len(r.Records) > 1 || len(r.Records) > 0 && r.Unlisted != tc.unlisted {
+			if tc.fails != errors.Is(err, directory.ErrUnreadable) || !tc.fails && err != nil || got != tc.want || len(r.Records) > 1 || len(r.Records) > 0 && r.Unlisted != tc.unlisted {
 				t.Errorf("%+v, %v; want %q", r, err, tc.want)
 			}
 		})
