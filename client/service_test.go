@@ -231,7 +231,7 @@ func daemon(t testing.TB, role service.Role) *client.Client {
 	c := &client.Client{Socket: path}
 	t.Cleanup(func() {
 		c.Close()
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		if err := s.Shutdown(ctx); err != nil {
 			t.Error(err)

@@ -416,7 +416,7 @@ func TestSlow(t *testing.T) {
 		sim.Fault(exchangesim.Fault{Kind: kind, Requests: 1})
 		began := time.Now()
 		_, err := slow.Resolve(t.Context(), exchangesim.Alice)
-		if err == nil || time.Since(began) > 5*time.Second {
+		if err == nil || time.Since(began) > time.Minute {
 			t.Errorf("%s: %v after %s", kind, err, time.Since(began))
 		}
 		sim.ClearFaults()

@@ -180,7 +180,7 @@ func TestManyIntermediates(t *testing.T) {
 	leaf := issue(t, heap[0], testca.Options{})
 	begin := time.Now()
 	got := policy(root.Certificate).ForEncryption(leaf, trust.Question{Addresses: []mailaddr.Address{alice}, Now: now, Intermediates: certs})
-	if took := time.Since(begin); took > 5*time.Second {
+	if took := time.Since(begin); took > time.Minute {
 		t.Errorf("took %s", took)
 	}
 	if len(got) != 1 || got[0].State != trust.Untrusted {

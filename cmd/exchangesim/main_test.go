@@ -99,7 +99,7 @@ func TestRunEndsByItself(t *testing.T) {
 	if status := run(t.Context(), []string{"-entries", "0", "-for", "20ms", "-fault", "hang"}, io.Discard, t.Output()); status != exitOK {
 		t.Errorf("status %d", status)
 	}
-	if took := time.Since(began); took > 30*time.Second {
+	if took := time.Since(began); took > 5*time.Minute {
 		t.Errorf("ended after %v", took)
 	}
 	if left, err := os.ReadDir(temporary); err != nil || len(left) > 0 {

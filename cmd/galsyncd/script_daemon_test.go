@@ -10,7 +10,7 @@ import (
 )
 
 // patience is how long a script waits for something that must happen.
-const patience = 60 * time.Second
+const patience = 5 * time.Minute
 
 // daemonProcess is a galsyncd serve that runs.
 type daemonProcess struct {

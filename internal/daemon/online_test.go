@@ -49,7 +49,7 @@ func TestOnline(t *testing.T) {
 	now := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
 	source := &oracle{}
 	o := &Online{Sync: &directory.Sync{Source: source, Store: c, Now: func() time.Time { return now }}, Known: c,
-		Timeout: time.Second, Log: slog.New(slog.DiscardHandler)}
+		Timeout: time.Minute, Log: slog.New(slog.DiscardHandler)}
 	ask := func(want int, addresses ...string) {
 		t.Helper()
 		before := source.asked
@@ -105,7 +105,7 @@ func TestOnlineIsNobodysToStop(t *testing.T) {
 	now := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
 	source := &oracle{}
 	o := &Online{Sync: &directory.Sync{Source: source, Store: c, Now: func() time.Time { return now }}, Known: c,
-		Timeout: time.Second, Log: slog.New(slog.DiscardHandler)}
+		Timeout: time.Minute, Log: slog.New(slog.DiscardHandler)}
 	ctx, hangUp := context.WithCancel(t.Context())
 	source.fail = context.Canceled
 	source.before = hangUp

@@ -123,7 +123,7 @@ func (x *apache) seen(t *testing.T) int {
 // waitSeen waits until so many requests are in the log, which Apache writes after its answer, and returns it.
 func (x *apache) waitSeen(t *testing.T, n int) string {
 	t.Helper()
-	for deadline := time.Now().Add(5 * time.Second); x.seen(t) < n && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(time.Minute); x.seen(t) < n && time.Now().Before(deadline); {
 		time.Sleep(10 * time.Millisecond)
 	}
 	b, _ := os.ReadFile(filepath.Join(x.dir, "access.log"))

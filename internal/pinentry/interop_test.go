@@ -69,7 +69,7 @@ func TestPinentryCurses(t *testing.T) {
 		}
 	}
 	go typist()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	got, err := Ask(ctx, program, Prompt{Title: "galsyncd", Description: "galsyncd needs a passphrase.", Label: "Passphrase:", TTY: tty})
 	if err != nil || got != "open sésame" {

@@ -81,7 +81,7 @@ func ask(t *testing.T, url string, o httpauth.Options) *Probe {
 	return &Probe{URL: url, Anonymous: anonymous, Program: "galsyncd test", UserAgent: "galsyncd",
 		Handshake: func(ctx context.Context) (tls.ConnectionState, error) { return httpauth.Handshake(ctx, o) },
 		NewClient: func(version string, observe func(ews.Observation)) *ews.Client {
-			return &ews.Client{URL: url, HTTP: client, Version: version, Observe: observe, Timeout: 2 * time.Second}
+			return &ews.Client{URL: url, HTTP: client, Version: version, Observe: observe, Timeout: time.Minute}
 		}}
 }
 
@@ -267,6 +267,14 @@ func TestStops(t *testing.T) {
 	} {
 		t.Run(string(tc.kind), func(t *testing.T) {
 			sim, p := site(t, 10)
+			if tc.kind == exchangesim.FaultHang {
+				client := p.NewClient
+				p.NewClient = func(version string, observe func(ews.Observation)) *ews.Client {
+					c := client(version, observe)
+					c.Timeout = time.Second
+					return c
+				}
+			}
 			sim.Fault(exchangesim.Fault{Kind: tc.kind})
 			before := sim.Requests().Faults
 			r, err := p.Run(t.Context())

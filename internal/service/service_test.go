@@ -124,7 +124,7 @@ func serve(t testing.TB, s *Server) *harness {
 		DisableKeepAlives: true, DisableCompression: true,
 	}}
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		if err := s.Shutdown(ctx); err != nil {
 			t.Errorf("shutdown: %v", err)
