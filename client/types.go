@@ -556,7 +556,7 @@ type CheckReport struct {
 	Files []FileCheck `json:"files"`
 }
 
-// FileCheck is the state of one file: "ok", "missing" or "damaged".
+// FileCheck is the state of one file: "ok", "missing", "damaged" or "unusable", as a file of a newer version is.
 type FileCheck struct {
 	Name   string `json:"name"`
 	Path   string `json:"path"`

@@ -11,12 +11,14 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
 	"github.com/galsyncd/galsyncd/cache"
 	"github.com/galsyncd/galsyncd/client"
 	"github.com/galsyncd/galsyncd/internal/config"
+	rooms "github.com/galsyncd/galsyncd/internal/daemon"
 	"github.com/galsyncd/galsyncd/internal/httpauth"
 	"github.com/galsyncd/galsyncd/internal/keyring"
 )
@@ -168,10 +170,8 @@ func (a *app) runCheck(ctx context.Context, user bool) (*client.CheckReport, err
 	if err := report.add("cache", cachePath, cache.Verify(cachePath), "it is set aside and fetched again when galsyncd starts"); err != nil {
 		return nil, err
 	}
-	if role == config.RoleUser {
-		if err := report.add("keyring", keysPath, checkKeyring(keysPath), "restore a copy; galsyncd does not touch it"); err != nil {
-			return nil, err
-		}
+	if err := report.add(preciousName(role), keysPath, checkKeyring(cfg), ""); err != nil {
+		return nil, err
 	}
 	return &report.CheckReport, nil
 }
@@ -181,27 +181,34 @@ type fileReport struct{ client.CheckReport }
 
 // add notes what was found. A file that could not be looked into is an error: it is not known to be damaged.
 func (r *fileReport) add(name, path string, found error, hint string) error {
-	f := client.FileCheck{Name: name, Path: path, State: "ok"}
 	switch {
-	case errors.Is(found, os.ErrNotExist):
-		f.State = "missing"
-	case errors.Is(found, cache.ErrInUse):
+	case errors.Is(found, cache.ErrInUse), errors.Is(found, keyring.ErrInUse):
 		return &exitError{status: exitTryAgain, err: fmt.Errorf("check the %s %s: %w", name, path, found), hint: "wait until that process ends, or ask it: --socket says where"}
 	case errors.Is(found, os.ErrPermission):
 		return fmt.Errorf("check the %s: %w", name, found)
-	case found != nil:
-		f.State, f.Detail, f.Hint = "damaged", found.Error(), hint
-		r.OK = false
+	case isExit(found):
+		return found
 	}
+	f := client.FileCheck(rooms.FileCheck(name, path, found, hint))
 	r.Files = append(r.Files, f)
+	r.OK = r.OK && (f.State == "ok" || f.State == "missing")
 	return nil
 }
 
-func checkKeyring(path string) error {
-	if _, err := os.Stat(path); err != nil {
+func isExit(err error) bool {
+	_, ok := errors.AsType[*exitError](err)
+	return ok
+}
+
+func checkKeyring(cfg *config.Config) error {
+	info, err := os.Stat(keyringPath(cfg))
+	if err != nil {
 		return err
 	}
-	k, err := keyring.Open(path, nil)
+	if stat, ok := info.Sys().(*syscall.Stat_t); ok && int(stat.Uid) != os.Geteuid() {
+		return &exitError{status: exitNotAllowed, err: fmt.Errorf("check %s: it belongs to another user", keyringPath(cfg)), hint: "run galsyncd check as that user, or start its daemon, which checks its files itself"}
+	}
+	k, err := openKeyring(cfg)
 	if err != nil {
 		return err
 	}

@@ -23,13 +23,12 @@ type Checker struct {
 
 // Check implements service.Checker.
 func (c Checker) Check(ctx context.Context) (service.CheckReport, error) {
-	files := []service.FileCheck{fileCheck("cache", c.Cache.Path(), c.Cache.Check(ctx), "restart galsyncd: it sets the file aside and fetches the address book again")}
-	const restore = "restore a copy; galsyncd does not touch it"
+	files := []service.FileCheck{FileCheck("cache", c.Cache.Path(), c.Cache.Check(ctx), "restart galsyncd: it sets the file aside and fetches the address book again")}
 	switch {
 	case c.KeyringErr != nil:
-		files = append(files, fileCheck(c.Name, c.KeyringPath, c.KeyringErr, restore))
+		files = append(files, FileCheck(c.Name, c.KeyringPath, c.KeyringErr, ""))
 	case c.Keyring != nil:
-		files = append(files, fileCheck(c.Name, c.KeyringPath, c.Keyring.Check(), restore))
+		files = append(files, FileCheck(c.Name, c.KeyringPath, c.Keyring.Check(), ""))
 	}
 	report := service.CheckReport{OK: true, Files: files}
 	for _, f := range files {
@@ -38,13 +37,24 @@ func (c Checker) Check(ctx context.Context) (service.CheckReport, error) {
 	return report, ctx.Err()
 }
 
-func fileCheck(name, path string, err error, hint string) service.FileCheck {
+// FileCheck says what the error means that verifying a file gave: only what is damaged is called so, because a copy that is put
+// in its place is older. An empty hint is made of the error.
+func FileCheck(name, path string, err error, hint string) service.FileCheck {
 	f := service.FileCheck{Name: name, Path: path, State: "ok"}
 	switch {
+	case err == nil:
+		return f
 	case errors.Is(err, os.ErrNotExist):
 		f.State = "missing"
-	case err != nil:
-		f.State, f.Detail, f.Hint = "damaged", err.Error(), hint
+		return f
+	case errors.Is(err, cache.ErrDamaged), errors.Is(err, keyring.ErrDamaged):
+		f.State = "damaged"
+	default:
+		f.State = "unusable"
+	}
+	f.Detail, f.Hint = err.Error(), hint
+	if p, ok := errors.AsType[*service.Problem](keyringProblem("check the file", err)); ok && hint == "" {
+		f.Hint = p.Hint
 	}
 	return f
 }

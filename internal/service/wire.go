@@ -316,7 +316,7 @@ type FileCheck struct {
 	// Name is "cache", "keyring" or "installed".
 	Name string `json:"name"`
 	Path string `json:"path"`
-	// State is "ok", "missing" or "damaged".
+	// State is "ok", "missing", "damaged" or "unusable", as a file of a newer version is.
 	State string `json:"state"`
 	// Detail and Hint are for people.
 	Detail string `json:"detail,omitempty"`
