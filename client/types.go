@@ -31,6 +31,8 @@ type Status struct {
 	FIPS string `json:"fips,omitempty"`
 	// Revocation is nil when revocation is not checked.
 	Revocation *RevocationStatus `json:"revocation,omitempty"`
+	// Issuers is nil when no certificates of authorities are fetched (trust.aia).
+	Issuers *IssuersStatus `json:"issuers,omitempty"`
 	// Keyring is nil in the system role.
 	Keyring *KeyringStatus `json:"keyring,omitempty"`
 }
@@ -56,6 +58,24 @@ type RevocationStatus struct {
 	Failures []RevocationFailure `json:"failures"`
 	// LeftOut counts what there was no room to ask about.
 	LeftOut int `json:"leftOut,omitempty"`
+}
+
+// IssuersStatus is how the certificates of authorities are that are fetched because a chain lacks them.
+type IssuersStatus struct {
+	// Kept counts those that were fetched, Waiting the places that are still to be asked.
+	Kept    int `json:"kept"`
+	Waiting int `json:"waiting"`
+	// Failing counts the places that gave nothing when they were last asked; Failures are at most 20 of these, the latest first.
+	Failing  int             `json:"failing"`
+	Failures []IssuerFailure `json:"failures"`
+}
+
+// IssuerFailure is the certificate of an authority that could not be fetched.
+type IssuerFailure struct {
+	URL   string    `json:"url"`
+	Error string    `json:"error"`
+	Hint  string    `json:"hint,omitempty"`
+	Tried time.Time `json:"tried"`
 }
 
 // RevocationFailure is a list or an answer that could not be fetched.

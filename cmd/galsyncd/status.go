@@ -97,6 +97,15 @@ func printStatus(w io.Writer, s *client.Status) {
 			}
 		}
 	}
+	if i := s.Issuers; i != nil {
+		line("authorities", "%d fetched, %d to fetch, %d could not be fetched", i.Kept, i.Waiting, i.Failing)
+		for _, f := range i.Failures {
+			line("not fetched", "%s (%s): %s", f.URL, clock(f.Tried), f.Error)
+			if f.Hint != "" {
+				line("hint", "%s", f.Hint)
+			}
+		}
+	}
 	if k := s.Keyring; k != nil {
 		requests := ""
 		if k.Requests > 0 {

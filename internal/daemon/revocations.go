@@ -131,6 +131,19 @@ func (r *Revocations) revokedIdentities() (warnings []string, err error) {
 	return warnings, err
 }
 
+// issuersStatus says how the certificates of authorities are; nil when none are fetched.
+func (r *Revocations) issuersStatus() *service.IssuersStatus {
+	if r.Issuers == nil {
+		return nil
+	}
+	sum := r.Issuers.Summary()
+	out := &service.IssuersStatus{Kept: sum.Kept, Waiting: sum.Waiting, Failing: sum.Failing, Failures: []service.IssuerFailure{}}
+	for _, t := range sum.Troubles {
+		out.Failures = append(out.Failures, service.IssuerFailure(t))
+	}
+	return out
+}
+
 // status describes the data for people and programs; nil when revocation is not checked.
 func (r *Revocations) status() (*service.RevocationStatus, error) {
 	if r.Service == nil {

@@ -83,6 +83,7 @@ func (s *Status) Status(ctx context.Context) (service.Status, error) {
 		if out.Revocation, err = s.Revocations.status(); err != nil {
 			return service.Status{}, problem(err)
 		}
+		out.Issuers = s.Revocations.issuersStatus()
 		// A keyring that cannot be read is told of elsewhere.
 		if own, err := s.Revocations.revokedIdentities(); err == nil {
 			out.Warnings = append(out.Warnings, own...)
