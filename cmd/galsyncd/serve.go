@@ -195,6 +195,9 @@ func (a *app) runServe(ctx context.Context, user bool) error {
 	var background sync.WaitGroup
 	background.Go(func() { stopped <- server.Serve(listener) })
 	background.Go(func() { runs.Loop.Serve(ctx) })
+	if encrypter.Signer != nil {
+		background.Go(func() { encrypter.Signer.Keys.Probe(ctx) })
+	}
 	if status.Revocations != nil {
 		background.Go(func() { status.Revocations.Judge(ctx, false) }) // the entries are counted at the start
 	}

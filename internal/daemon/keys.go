@@ -66,14 +66,36 @@ func (k *Keys) openByConfiguration(ctx context.Context) bool {
 	if err == nil {
 		err = k.Keyring.Unlock(ctx, []byte(passphrase), k.period())
 	}
+	k.note(ctx, err)
+	return err == nil
+}
+
+// note remembers whether the passphrase of the configuration fits. The lock is held.
+func (k *Keys) note(ctx context.Context, err error) {
 	if err != nil {
 		k.refused = errors.Is(err, keyring.ErrWrongPassphrase)
-		k.unfit.Store(k.refused)
 		k.Log.WarnContext(ctx, "the passphrase of keyring.passphrase_file does not open the keyring", "error", err)
-		return false
 	}
-	k.unfit.Store(false)
-	return true
+	k.unfit.Store(errors.Is(err, keyring.ErrWrongPassphrase))
+}
+
+// Probe finds out whether the passphrase of the configuration fits, so that its owner hears of it before he needs a key. The
+// keyring stays locked.
+func (k *Keys) Probe(ctx context.Context) {
+	if k.Passphrase == nil {
+		return
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	exists, err := k.Keyring.HasPassphrase()
+	if err != nil || !exists || k.refused {
+		return
+	}
+	passphrase, err := k.Passphrase()
+	if err == nil {
+		err = k.Keyring.CheckPassphrase(ctx, []byte(passphrase))
+	}
+	k.note(ctx, err)
 }
 
 // passphraseWarnings says why the passphrase of the configuration does not open the keyring, as far as that is known.

@@ -182,6 +182,20 @@ func TestOpenByConfiguration(t *testing.T) {
 	keys.manual(true)
 	open(nil, 8)
 	warned("")
+
+	// At the start, before anybody needs a key.
+	ring.Lock()
+	keys.Probe(t.Context())
+	warned("")
+	passphrase = "wrong"
+	keys.Probe(t.Context())
+	if unlocked, _ := ring.Unlocked(); unlocked {
+		t.Error("it is open")
+	}
+	warned("is not that of the keyring")
+	n := asked
+	keys.Probe(t.Context())
+	open(keyring.ErrLocked, n)
 }
 
 // openRing is an open keyring with identities of alice@example.com.
