@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/galsyncd/galsyncd/internal/interop"
 	"github.com/galsyncd/galsyncd/internal/service/apitest"
 )
 
@@ -58,12 +59,7 @@ func TestTypes(t *testing.T) {
 
 func socketPath(t testing.TB) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "galsyncd")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	return filepath.Join(dir, "s")
+	return filepath.Join(interop.SocketFolder(t), "s")
 }
 
 // fakeDaemon answers on a socket and returns a client of it.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/galsyncd/galsyncd/client"
 	"github.com/galsyncd/galsyncd/directory"
+	"github.com/galsyncd/galsyncd/internal/interop"
 	"github.com/galsyncd/galsyncd/internal/recipients"
 	"github.com/galsyncd/galsyncd/internal/service"
 	"github.com/galsyncd/galsyncd/internal/testca"
@@ -214,12 +215,7 @@ func daemon(t testing.TB, role service.Role) *client.Client {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir, err := os.MkdirTemp("", "galsyncd")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	path := filepath.Join(dir, "s")
+	path := filepath.Join(interop.SocketFolder(t), "s")
 	l, err := service.Listen(path, service.UserMode)
 	if err != nil {
 		t.Fatal(err)

@@ -149,17 +149,12 @@ func TestOpenSSLWrites(t *testing.T) {
 func gpgsm(t testing.TB) (env []string, options []string) {
 	t.Helper()
 	interop.Need(t, "openssl", "gpgsm", "gpgconf")
-	// The agent's socket needs a short path.
-	home, err := os.MkdirTemp("", "gpgsm")
-	if err != nil {
-		t.Fatal(err)
-	}
+	home := interop.SocketFolder(t) // of the agent
 	env = []string{"GNUPGHOME=" + home}
 	t.Cleanup(func() {
 		cmd := exec.Command("gpgconf", "--kill", "all")
 		cmd.Env = append(os.Environ(), env...)
 		_ = cmd.Run()
-		_ = os.RemoveAll(home)
 	})
 	ca := identityCertificate(t, "ca")
 	writeFile(t, home, "gpg-agent.conf", []byte("allow-loopback-pinentry\n"))

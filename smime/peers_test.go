@@ -183,16 +183,12 @@ func der(t testing.TB, mail []byte) []byte {
 // gpgsmHome is a folder for gpgsm in which the peer's authority is trusted, and the environment that names it.
 func gpgsmHome(t testing.TB, p peer) []string {
 	t.Helper()
-	home, err := os.MkdirTemp("", "gpgsm") // the agent's socket needs a short path
-	if err != nil {
-		t.Fatal(err)
-	}
+	home := interop.SocketFolder(t) // of the agent
 	env := []string{"GNUPGHOME=" + home}
 	t.Cleanup(func() {
 		cmd := exec.Command("gpgconf", "--kill", "all")
 		cmd.Env = append(os.Environ(), env...)
 		_ = cmd.Run()
-		_ = os.RemoveAll(home)
 	})
 	sum := sha1.Sum(p.ca.Certificate.Raw)
 	for name, text := range map[string]string{

@@ -15,6 +15,7 @@ import (
 
 	"github.com/galsyncd/galsyncd/cache"
 	"github.com/galsyncd/galsyncd/client"
+	"github.com/galsyncd/galsyncd/internal/interop"
 	"github.com/galsyncd/galsyncd/internal/mailaddr"
 	"github.com/galsyncd/galsyncd/internal/recipients"
 	"github.com/galsyncd/galsyncd/internal/service"
@@ -36,7 +37,7 @@ func TestUpstreamNobodyThere(t *testing.T) {
 	}
 	defer own.Close()
 	missing := filepath.Join(t.TempDir(), "s")
-	dead := filepath.Join(t.TempDir(), "d")
+	dead := filepath.Join(interop.SocketFolder(t), "d")
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: dead, Net: "unix"})
 	if err != nil {
 		t.Fatal(err)
@@ -113,7 +114,7 @@ func TestUpstreamFingerprints(t *testing.T) {
 // upstreamSaying is a client of a system's daemon that answers everything with v.
 func upstreamSaying(t *testing.T, v any) *client.Client {
 	t.Helper()
-	socket := filepath.Join(t.TempDir(), "s")
+	socket := filepath.Join(interop.SocketFolder(t), "s")
 	l, err := net.Listen("unix", socket)
 	if err != nil {
 		t.Fatal(err)

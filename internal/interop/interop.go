@@ -55,3 +55,18 @@ func Must(t testing.TB, env []string, input []byte, program string, args ...stri
 	}
 	return out
 }
+
+// SocketFolder is a folder for Unix sockets, whose path has 107 bytes at most (unix(7)), which the test's own may exceed.
+func SocketFolder(t testing.TB) string {
+	t.Helper()
+	parent := os.TempDir()
+	if len(parent) > 60 {
+		parent = "/tmp"
+	}
+	dir, err := os.MkdirTemp(parent, "galsyncd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
+}

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/galsyncd/galsyncd/internal/interop"
 	"github.com/galsyncd/galsyncd/internal/recipients"
 )
 
@@ -224,7 +225,7 @@ func TestShutdownInterrupts(t *testing.T) {
 // TestPlainHandler: without Serve nobody is identified, so nobody is answered.
 func TestPlainHandler(t *testing.T) {
 	s := &Server{}
-	l, err := net.Listen("unix", filepath.Join(socketFolder(t), "s"))
+	l, err := net.Listen("unix", filepath.Join(interop.SocketFolder(t), "s"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -245,7 +246,7 @@ func TestPlainHandler(t *testing.T) {
 }
 
 func TestListen(t *testing.T) {
-	dir := socketFolder(t)
+	dir := interop.SocketFolder(t)
 	path := filepath.Join(dir, "sub", "galsyncd.sock")
 	l, err := Listen(path, SystemMode)
 	if err != nil {
@@ -284,7 +285,7 @@ func TestListen(t *testing.T) {
 }
 
 func TestListenRefuses(t *testing.T) {
-	dir := socketFolder(t)
+	dir := interop.SocketFolder(t)
 	file, link, open := filepath.Join(dir, "file"), filepath.Join(dir, "link"), filepath.Join(dir, "open")
 	if err := errors.Join(os.WriteFile(file, []byte("precious"), 0o600), os.Symlink(file, link), os.Mkdir(open, 0o700), os.Chmod(open, 0o777)); err != nil {
 		t.Fatal(err)
@@ -317,7 +318,7 @@ func TestListenRefuses(t *testing.T) {
 func TestSocketNeverWider(t *testing.T) {
 	old := syscall.Umask(0)
 	defer syscall.Umask(old)
-	path := filepath.Join(socketFolder(t), "s")
+	path := filepath.Join(interop.SocketFolder(t), "s")
 	l, err := bind(path, 0o600)
 	if err != nil {
 		t.Fatal(err)

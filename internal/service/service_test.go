@@ -12,7 +12,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -22,6 +21,7 @@ import (
 	"time"
 
 	"github.com/galsyncd/galsyncd/directory"
+	"github.com/galsyncd/galsyncd/internal/interop"
 	"github.com/galsyncd/galsyncd/internal/recipients"
 	"github.com/galsyncd/galsyncd/internal/testca"
 	"github.com/galsyncd/galsyncd/trust"
@@ -86,21 +86,10 @@ func (l *lockedBuffer) String() string {
 	return l.b.String()
 }
 
-// socketFolder is short, because paths of sockets must be.
-func socketFolder(t testing.TB) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "galsyncd")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	return dir
-}
-
 // serve starts s; a nil interface of it gets a fake. The caller is the owner.
 func serve(t testing.TB, s *Server) *harness {
 	t.Helper()
-	h := &harness{Server: s, path: filepath.Join(socketFolder(t), "s"), log: &lockedBuffer{}}
+	h := &harness{Server: s, path: filepath.Join(interop.SocketFolder(t), "s"), log: &lockedBuffer{}}
 	h.uid.Store(ownerUID)
 	fill(t, s)
 	s.Log = slog.New(slog.NewJSONHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
