@@ -9,11 +9,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
 )
 
 // load reads a file of testdata, whose parts are joined to a path.
@@ -138,18 +135,4 @@ func encryptAll(t testing.TB, content []byte, recipients []*x509.Certificate, op
 		t.Fatal(err)
 	}
 	return out.Bytes()
-}
-
-// threadTime is the processor's time that this thread has used so far, on Linux, else that of the process.
-func threadTime(t testing.TB) time.Duration {
-	t.Helper()
-	who := 0 // RUSAGE_SELF
-	if runtime.GOOS == "linux" {
-		who = 1 // RUSAGE_THREAD
-	}
-	var u syscall.Rusage
-	if err := syscall.Getrusage(who, &u); err != nil {
-		t.Fatal(err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

@@ -82,7 +82,7 @@ type killTest struct {
 // newKillTest builds the programs.
 func newKillTest(t *testing.T) *killTest {
 	dir := t.TempDir()
-	build := exec.Command("go", "build", "-o", dir, ".", "../exchangesim")
+	build := exec.Command("go", "build", "-buildvcs=false", "-o", dir, ".", "../exchangesim")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build the programs: %v\n%s", err, out)
 	}
