@@ -17,7 +17,7 @@ import (
 // The certificate must name an address that the address book ties to the entry; then it serves for all of these. An
 // address that only certificates of the entry claim (directory.Entry.Claimed) is as good as the certificate that names
 // it: it must be that certificate, and the address book's word does not replace the chain.
-func (q *question) candidates(address mailaddr.Address, s directory.Sighting) []Candidate {
+func (q *question) candidates(address mailaddr.Address, s *directory.Sighting) []Candidate {
 	listed := lists(s.Entry, address)
 	ask := trust.Question{
 		Addresses:     entryAddresses(s.Entry),
@@ -25,7 +25,7 @@ func (q *question) candidates(address mailaddr.Address, s directory.Sighting) []
 		Now:           q.now,
 		FromDirectory: listed,
 	}
-	var all []Candidate
+	all := make([]Candidate, 0, len(s.Entry.Certificates)+len(s.Entry.Undecodable))
 	for _, u := range s.Entry.Certificates {
 		c := Candidate{Source: GAL, Entry: s.Entry.Primary, Property: u.Property, Default: u.Default}
 		cert, err := q.book.parsed.read(u.Raw)

@@ -22,12 +22,16 @@ func (q *question) judge(address mailaddr.Address, claims []directory.Sighting, 
 	}
 	var candidates []Candidate
 	var best []claim
-	for _, s := range claims {
-		own := q.candidates(address, s)
+	for i := range claims {
+		own := q.candidates(address, &claims[i])
 		rank(own)
-		candidates = append(candidates, own...)
 		if len(own) > 0 && own[0].State == trust.Encryptable {
-			best = append(best, claim{s, own[0]})
+			best = append(best, claim{&claims[i], own[0]})
+		}
+		if candidates == nil {
+			candidates = own
+		} else {
+			candidates = append(candidates, own...)
 		}
 	}
 	for _, o := range offers {
@@ -40,7 +44,7 @@ func (q *question) judge(address mailaddr.Address, claims []directory.Sighting, 
 	case !usable && len(claims) == 0:
 		return q.nothingUsable(candidates)
 	case !usable:
-		return q.unusable(claims[0], candidates)
+		return q.unusable(&claims[0], candidates)
 	case candidates[0].Preferred && candidates[0].Source != GAL, len(best) == 0 && len(claims) <= 1:
 		return q.fromOffer(address, claims, offers, candidates)
 	case candidates[0].Preferred:
@@ -57,7 +61,7 @@ func (q *question) judge(address mailaddr.Address, claims []directory.Sighting, 
 
 // claim is an entry that claims an address, with the certificate it would be encrypted to.
 type claim struct {
-	sighting directory.Sighting
+	sighting *directory.Sighting
 	chosen   Candidate
 }
 
@@ -180,7 +184,7 @@ func (q *question) encryptable(best []claim, candidates []Candidate) Answer {
 
 // unusable makes the answer when no certificate may be used. Its state is that of the candidate that came closest (see
 // closeness): of an expired certificate and one for signing only, the expired one says what to do.
-func (q *question) unusable(s directory.Sighting, candidates []Candidate) Answer {
+func (q *question) unusable(s *directory.Sighting, candidates []Candidate) Answer {
 	a := Answer{Name: s.Entry.DisplayName, Seen: s.Seen, Warnings: q.warnings(s), Explain: candidates}
 	if len(candidates) == 0 {
 		a.State, a.Reasons = trust.NoCertificate, []string{fmt.Sprintf("the address book has no certificate for %s (last confirmed on %s)", s.Entry.Primary, moment(s.Seen))}
@@ -261,7 +265,7 @@ func newerThanListed(c Candidate, candidates []Candidate) bool {
 }
 
 // warnings tell what does not change the state yet.
-func (q *question) warnings(s directory.Sighting) []string {
+func (q *question) warnings(s *directory.Sighting) []string {
 	var w []string
 	if old := q.now.Sub(s.Seen); q.book.WarnAfter > 0 && old > q.book.WarnAfter && q.staleness(s) == nil {
 		w = append(w, fmt.Sprintf("the address book entry was last confirmed %s ago; the certificate may have been replaced since", age(old)))
@@ -273,7 +277,7 @@ func (q *question) warnings(s directory.Sighting) []string {
 }
 
 // staleness is the finding against everything of an entry that was not confirmed for too long; nil while it is fresh.
-func (q *question) staleness(s directory.Sighting) *trust.Finding {
+func (q *question) staleness(s *directory.Sighting) *trust.Finding {
 	old := q.now.Sub(s.Seen)
 	if old < -24*time.Hour {
 		return &trust.Finding{State: trust.Stale, Reason: "the address book entry was confirmed at a time that has not come yet: a clock was wrong", Hint: "set the clock and run a sync"}

@@ -1,9 +1,8 @@
 package service
 
 import (
-	"bytes"
 	"encoding/json"
-	"slices"
+	"strconv"
 	"unicode"
 	"unicode/utf8"
 )
@@ -20,22 +19,26 @@ func marshal(v any) ([]byte, error) {
 }
 
 // plain replaces control characters in the strings of a JSON document as json.Marshal writes it: outside of strings there are
-// none, in them most are escaped (RFC 8259 section 7).
+// none, in them those of ASCII but DEL are escaped (RFC 8259 section 7).
 func plain(data []byte) []byte {
-	if !bytes.ContainsFunc(data, func(r rune) bool { return r == '\\' || steers(r) }) {
-		return data
-	}
-	out := make([]byte, 0, len(data)+16)
+	var out []byte
+	copied := 0 // bytes of data that out stands for
 	for i := 0; i < len(data); {
+		if c := data[i]; c < utf8.RuneSelf && c != '\\' && c != 0x7f {
+			i++
+			continue
+		}
 		r, n := character(data[i:])
 		if steers(r) {
-			out = utf8.AppendRune(out, utf8.RuneError)
-		} else {
-			out = append(out, data[i:i+n]...)
+			out = utf8.AppendRune(append(out, data[copied:i]...), utf8.RuneError)
+			copied = i + n
 		}
 		i += n
 	}
-	return out
+	if copied == 0 {
+		return data
+	}
+	return append(out, data[copied:]...)
 }
 
 // character reads the first character of a JSON document, which may be an escape, and how many bytes it has.
@@ -43,13 +46,14 @@ func character(data []byte) (r rune, n int) {
 	if data[0] != '\\' {
 		return utf8.DecodeRune(data)
 	}
-	if n = 2; data[1] == 'u' {
-		n = 6
+	switch data[1] {
+	case 'u':
+		code, _ := strconv.ParseUint(string(data[2:6]), 16, 16) // json.Marshal wrote it
+		return rune(code), 6
+	case 'b', 'f', 'n', 'r', 't':
+		return '\n', 2 // any of them: all steer
 	}
-	var text string
-	_ = json.Unmarshal(slices.Concat([]byte{'"'}, data[:n], []byte{'"'}), &text) // json.Marshal wrote it
-	r, _ = utf8.DecodeRuneInString(text)
-	return r, n
+	return rune(data[1]), 2
 }
 
 // steers reports a character that steers whatever shows a text: control characters, line and paragraph separators, and those
