@@ -9,8 +9,10 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"path/filepath"
 	"strconv"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -34,7 +36,9 @@ func (a *app) discover() *cobra.Command {
 		Short: "find the address of Exchange's service, and print the lines for the configuration",
 		Long: "Asks the servers of the mailbox's domain with Autodiscover: the JSON service, which needs no sign-in, then XML,\n" +
 			"SOAP and the SRV record. Needs no daemon and no configuration; when one has [exchange.auth], its credential is\n" +
-			"shown to servers that ask for one, until the first refusal.\n\n" +
+			"shown to servers that ask for one, until the first refusal. After refusals in two runs it is left alone for six\n" +
+			"hours, and so is one that sync had refused: a new secret is tried at once. That is remembered in the folder cache.dir,\n" +
+			"if there is one and it can be written, else in $XDG_STATE_HOME/galsyncd (~/.local/state/galsyncd).\n\n" +
 			"Everything goes over https with a verified certificate, and nothing leaves the domain of the address and the\n" +
 			"hosts of --allow, whatever a server redirects to. For Exchange Online: --allow outlook.office365.com.\n\n" +
 			"What was tried is told on standard error. The exit status is 0 when the service was found, 1 when no server\n" +
@@ -72,11 +76,14 @@ func (a *app) runDiscover(ctx context.Context, text string, f discoverFlags) err
 	if c.Resolver == nil {
 		c.Resolver = net.DefaultResolver
 	}
-	if err := a.discoverClients(c, cfg, f); err != nil {
+	if err := a.discoverClients(ctx, c, cfg, f); err != nil {
 		return &exitError{status: exitConfig, err: err, hint: hintOf(err)}
 	}
 	defer c.Anonymous.CloseIdleConnections()
 	r, err := c.Discover(ctx)
+	if file, unknown := discoverRefusals(cfg); unknown == nil {
+		giveBack(file)
+	}
 	if err == nil && ctx.Err() != nil {
 		err = fmt.Errorf("find the %s service of %s: %w", f.protocol, address, ctx.Err())
 	}
@@ -101,7 +108,7 @@ func (a *app) loadIncomplete(user bool) (*config.Config, error) {
 }
 
 // discoverClients makes the clients that ask, without a credential and with one where there is one.
-func (a *app) discoverClients(c *autodiscover.Client, cfg *config.Config, f discoverFlags) error {
+func (a *app) discoverClients(ctx context.Context, c *autodiscover.Client, cfg *config.Config, f discoverFlags) error {
 	x := cfg.Exchange
 	plain := httpauth.Options{CAFile: x.CAFile, CAOnly: x.CAOnly, Dial: a.network.dial}
 	if f.caFile != "" {
@@ -117,13 +124,48 @@ func (a *app) discoverClients(c *autodiscover.Client, cfg *config.Config, f disc
 		if err != nil {
 			return nil, err
 		}
+		// One that sync leaves alone is not shown here either.
+		if o.LockoutFile = refusalsFile(cfg); x.URL != "" {
+			if err := httpauth.LockedOut(ctx, o); err != nil {
+				return nil, err
+			}
+		}
+		// The count is not that of sync: a host of Autodiscover that refuses a good credential must not keep the daemon
+		// from Exchange.
+		if o.LockoutFile, err = discoverRefusals(cfg); err != nil {
+			return nil, err
+		}
+		if err := os.MkdirAll(filepath.Dir(o.LockoutFile), 0o700); err != nil {
+			return nil, fmt.Errorf("make a folder that remembers refused credentials: %w", err)
+		}
+		o.LockoutScope = "discover"
 		o.URL, o.CAFile, o.Dial = base, plain.CAFile, plain.Dial
 		if base != "https://"+hostOf(x.URL) {
 			o.Kerberos.Service = "" // the configured one is that of exchange.url
 		}
+		if err := httpauth.LockedOut(ctx, o); err != nil {
+			return nil, err
+		}
 		return httpauth.New(o)
 	}
 	return nil
+}
+
+// discoverRefusals is the file that remembers refused credentials from one search to the next.
+func discoverRefusals(cfg *config.Config) (string, error) {
+	const name = "discover-refusals"
+	if info, err := os.Stat(cfg.Cache.Dir); err == nil && info.IsDir() && syscall.Access(cfg.Cache.Dir, 2) == nil {
+		return filepath.Join(cfg.Cache.Dir, name), nil
+	}
+	state := os.Getenv("XDG_STATE_HOME")
+	if !filepath.IsAbs(state) { // the specification has relative ones ignored
+		home, err := os.UserHomeDir()
+		if err != nil {
+			return "", fmt.Errorf("find a folder that remembers refused credentials: %w", err)
+		}
+		state = filepath.Join(home, ".local", "state")
+	}
+	return filepath.Join(state, "galsyncd", name), nil
 }
 
 // hasCredential reports whether [exchange.auth] says how to sign in.

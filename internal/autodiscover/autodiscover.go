@@ -56,7 +56,7 @@ type Client struct {
 	// Anonymous speaks https without a credential.
 	Anonymous *http.Client
 	// SignIn makes the client that signs in at a host, given as https://HOST or https://HOST:PORT; nil when there is no
-	// credential.
+	// credential. An error with a method Unauthorized that says true means that it was refused before.
 	SignIn func(base string) (*http.Client, error)
 	// UserAgent is sent with each request.
 	UserAgent string
@@ -98,7 +98,7 @@ type Result struct {
 	Address mailaddr.Address `json:"address"`
 	// Attempts are all questions in their order.
 	Attempts []Attempt `json:"attempts"`
-	// Answered reports that at least one server answered at all; Refused that one refused the credential.
+	// Answered reports that at least one server answered at all; Refused that one refused the credential, now or before.
 	Answered bool `json:"-"`
 	Refused  bool `json:"-"`
 }

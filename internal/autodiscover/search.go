@@ -2,6 +2,7 @@ package autodiscover
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -154,6 +155,12 @@ func (s *search) credential(u *url.URL) (*http.Client, string) {
 		return nil, "no credential is configured in [exchange.auth]"
 	}
 	client, err := s.SignIn("https://" + u.Host)
+	if refusal, ok := errors.AsType[interface {
+		error
+		Unauthorized() bool
+	}](err); ok && refusal.Unauthorized() { // by an earlier search
+		s.result.Refused, s.noSignIn = true, refusal.Error()
+	}
 	if err != nil {
 		return nil, err.Error()
 	}

@@ -95,6 +95,9 @@ type Options struct {
 	// LockoutFile remembers refusals from one process to the next, so that restarts do not lock an account; empty is no
 	// memory. It is made and removed as needed, with mode 0600; its folder must be writable. It holds no secret.
 	LockoutFile string
+	// LockoutScope is what refusals are counted for together; empty is the server of URL. Clients of several servers that
+	// share a file need the same one.
+	LockoutScope string
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
 }
@@ -102,27 +105,20 @@ type Options struct {
 // New returns a client for the server of o.URL. Its answers are those of the server, 401 among them; a request whose
 // credential was refused twice before returns an error that wraps ErrLockedOut.
 func New(o Options) (*http.Client, error) {
-	base, err := o.check()
+	t, err := o.transport()
 	if err != nil {
 		return nil, fmt.Errorf("prepare the sign-in to Exchange: %w", err)
 	}
+	base := t.base
 	roots, err := o.roots()
 	if err != nil {
 		return nil, fmt.Errorf("prepare the roots for %s: %w", base.Host, err)
-	}
-	if o.Now == nil {
-		o.Now = time.Now
 	}
 	if o.ClientCertificate.File != "" {
 		if _, err := o.ClientCertificate.load(o.Now()); err != nil {
 			return nil, fmt.Errorf("prepare the sign-in to Exchange: %w", err)
 		}
 	}
-	m, err := o.newMethod(base)
-	if err != nil {
-		return nil, fmt.Errorf("prepare the sign-in to Exchange: %w", err)
-	}
-	t := &transport{base: base, kind: string(o.Method), method: m, guard: newGuard(cmp.Or(o.CoolDown, defaultCooling), o.Now)}
 	if o.LockoutFile != "" {
 		if err := t.guard.remember(o.LockoutFile); err != nil {
 			return nil, fmt.Errorf("prepare the sign-in to Exchange: %w", err)
@@ -138,6 +134,20 @@ func New(o Options) (*http.Client, error) {
 		Transport:     t,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}, nil
+}
+
+// transport makes the part of a client that chooses the credential; it has no connections yet.
+func (o *Options) transport() (*transport, error) {
+	base, err := o.check()
+	if err != nil {
+		return nil, err
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	m, err := o.newMethod(base)
+	return &transport{base: base, kind: string(o.Method), scope: cmp.Or(o.LockoutScope, base.Host), method: m,
+		guard: newGuard(cmp.Or(o.CoolDown, defaultCooling), o.Now)}, err
 }
 
 func (o *Options) newMethod(base *url.URL) (method, error) {

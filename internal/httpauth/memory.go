@@ -1,11 +1,13 @@
 package httpauth
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/http"
 	"os"
 	"time"
 
@@ -76,6 +78,29 @@ func ReadLockout(path string, now time.Time) (Lockout, bool) {
 		l.Until = latest // a clock was wrong then; the guard does not wait longer either
 	}
 	return l, true
+}
+
+// LockedOut returns the error that wraps ErrLockedOut when a client of New with the same options would not show its
+// credential now, because of what LockoutFile remembers; else nil. It sends nothing and changes nothing: it is for a program
+// that keeps a count of its own, and respects that of another.
+func LockedOut(ctx context.Context, o Options) error {
+	t, err := o.transport()
+	if err != nil {
+		return nil
+	}
+	if _, locked := ReadLockout(o.LockoutFile, o.Now()); !locked {
+		return nil
+	}
+	b, err := readPrivate(o.LockoutFile, maxMemory)
+	if err != nil {
+		return nil
+	}
+	t.guard.path = o.LockoutFile
+	t.guard.restore(b)
+	if _, _, err := t.prepare((&http.Request{URL: t.base}).WithContext(ctx)); errors.Is(err, ErrLockedOut) {
+		return err
+	}
+	return nil
 }
 
 // restore takes the count of an earlier process. A clock that was wrong then cannot make the wait longer than it is now.

@@ -13,6 +13,7 @@ import (
 type transport struct {
 	base   *url.URL
 	kind   string // name of the method
+	scope  string // what refusals are counted for together
 	method method
 	guard  *guard
 	lanes  *lanes
@@ -49,7 +50,7 @@ func (t *transport) prepare(req *http.Request) (proof, fingerprint, error) {
 	if err != nil || secret == nil {
 		return p, fingerprint{}, err
 	}
-	c := t.guard.fingerprint(append([]byte(t.base.Host+"\x00"+t.kind+"\x00"), secret...))
+	c := t.guard.fingerprint(append([]byte(t.scope+"\x00"+t.kind+"\x00"), secret...))
 	return p, c, t.guard.check(c)
 }
 
