@@ -96,10 +96,11 @@ func (a *app) runDiscover(ctx context.Context, text string, f discoverFlags) err
 // loadIncomplete reads a configuration that need not name a server yet. Without a file the defaults hold, unless one was
 // named.
 func (a *app) loadIncomplete(user bool) (*config.Config, error) {
-	path := a.configPath(a.role(user))
-	c, err := config.Load(path, config.RoleUser, checks()...) // the user's role needs no server
+	role := a.role(user)
+	path := a.configPath(role)
+	c, err := config.LoadIncomplete(path, role, checks()...)
 	if errors.Is(err, config.ErrNotFound) && a.config == "" {
-		return config.Default(config.RoleUser), nil
+		return config.Default(role), nil
 	}
 	if err != nil {
 		return nil, &exitError{status: exitConfig, err: err, hint: configHint(err, path)}

@@ -153,7 +153,7 @@ func (c *Config) together() Problems {
 	}
 	e := c.Exchange
 	withPassword := e.Auth.Method == "ntlm" || e.Auth.Method == "basic"
-	complain(e.URL == "" && c.Role == RoleSystem, "exchange.url", "is missing; set the address of the server, such as %q", "https://mail.example.com/EWS/Exchange.asmx")
+	complain(e.URL == "" && c.Role == RoleSystem && !c.incomplete, "exchange.url", "is missing; set the address of the server, such as %q", "https://mail.example.com/EWS/Exchange.asmx")
 	complain(e.CAOnly && e.CAFile == "", "exchange.ca_only", "needs ca_file")
 	complain(e.URL != "" && withPassword && e.Auth.Username == "", "exchange.auth.username", "is missing; method %q needs it", e.Auth.Method)
 	complain(e.URL != "" && withPassword && e.Auth.PasswordFile == "", "exchange.auth.password_file", "is missing; method %q needs it", e.Auth.Method)
@@ -193,7 +193,7 @@ func (c *Config) otherRole() (ps Problems) {
 			why = "is for the user role; the system service reads Exchange itself"
 		case c.Role == RoleUser && name == "socket.admins":
 			why = "is for the system role; a user's service works for that user alone"
-		case c.Role == RoleUser && c.Exchange.URL == "" && (strings.HasPrefix(name, "exchange.") && name != "exchange.url" || name == "sync.addresses"):
+		case c.Role == RoleUser && c.Exchange.URL == "" && !c.incomplete && (strings.HasPrefix(name, "exchange.") && name != "exchange.url" || name == "sync.addresses"):
 			why = "does nothing without exchange.url"
 		}
 		if why != "" && literal(d.target(c)) != env.expand(d.initial(c.Role)) {

@@ -57,6 +57,8 @@ type Config struct {
 
 	// origins holds, by key, where a value came from when it is not the default.
 	origins map[string]origin
+	// incomplete: the server need not be named.
+	incomplete bool
 }
 
 // Exchange is the [exchange] section: the server.

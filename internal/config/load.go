@@ -36,6 +36,16 @@ func Load(path string, role Role, checks ...Check) (*Config, error) {
 	return parse(path, data, role, checks)
 }
 
+// LoadIncomplete is Load for whoever looks for the server that exchange.url is to name: it may be missing, in either role.
+func LoadIncomplete(path string, role Role, checks ...Check) (*Config, error) {
+	data, err := readFile(path)
+	if err != nil {
+		return nil, err
+	}
+	c := &Config{Role: role, Path: path, incomplete: true}
+	return c, c.fill(data, checks)
+}
+
 // Default returns the configuration of a role without a file, as the user role and the command line may use it. It names
 // no server, so the system role cannot serve with it.
 func Default(role Role) *Config {
@@ -69,10 +79,16 @@ func readFile(path string) ([]byte, error) {
 
 // parse is Load without the file system.
 func parse(path string, data []byte, role Role, checks []Check) (*Config, error) {
+	c := &Config{Role: role, Path: path}
+	return c, c.fill(data, checks)
+}
+
+// fill sets everything from the defaults and a file, and says what is wrong with that.
+func (c *Config) fill(data []byte, checks []Check) error {
 	env := newEnvironment()
-	c := &Config{Role: role, Path: path, origins: map[string]origin{}}
+	c.origins = map[string]origin{}
 	c.setDefaults(env)
-	doc := parseDocument(path, data)
+	doc := parseDocument(c.Path, data)
 	problems := doc.problems
 	byKey := definitionsByKey()
 	for _, a := range doc.assignments {
@@ -87,7 +103,7 @@ func parse(path string, data []byte, role Role, checks []Check) (*Config, error)
 		doc.syntax(data)
 		problems = doc.problems
 	}
-	return c, problems.err()
+	return problems.err()
 }
 
 // setDefaults fills every key from the table of definitions, by the same way a file goes.

@@ -148,6 +148,30 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// TestIncomplete: who looks for the server need not name it; all else holds.
+func TestIncomplete(t *testing.T) {
+	setHome(t)
+	path := filepath.Join(t.TempDir(), "config.toml")
+	const auth = "[exchange]\nca_file = \"/ca.pem\"\n[exchange.auth]\nusername = \"me\"\npassword_file = \"p\"\n"
+	for _, role := range []Role{RoleSystem, RoleUser} {
+		if err := os.WriteFile(path, []byte(auth), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if c, err := LoadIncomplete(path, role); err != nil || c.Exchange.Auth.Username != "me" || c.Cache.Dir != Default(role).Cache.Dir {
+			t.Errorf("%s: %v", role, err)
+		}
+		if _, err := Load(path, role); err == nil {
+			t.Errorf("%s: no server, and no complaint", role)
+		}
+		if err := os.WriteFile(path, []byte(auth+"[cache]\ndirectory = \"/x\"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := LoadIncomplete(path, role); err == nil || !strings.Contains(err.Error(), "cache.directory") {
+			t.Errorf("%s: %v", role, err)
+		}
+	}
+}
+
 // TestNothingIsIgnored: what would do nothing in the user role, or without a server, is refused.
 func TestNothingIsIgnored(t *testing.T) {
 	setHome(t)

@@ -181,3 +181,67 @@ func BenchmarkSlowFingerprint(b *testing.B) {
 		_ = slowFingerprint([]byte(secret), make([]byte, 16))
 	}
 }
+
+// TestLockedOut: a count of another program is respected without being touched, for its own credential and server only, and
+// clients of several servers that share a scope count together.
+func TestLockedOut(t *testing.T) {
+	var shown atomic.Int64
+	url, pool := start(t, refusing(&shown))
+	other, otherPool := start(t, refusing(&shown))
+	file := filepath.Join(t.TempDir(), "refusals")
+	now := time.Date(2026, 11, 21, 2, 30, 0, 0, time.UTC)
+	options := func(url, password, scope string) Options {
+		return Options{URL: url, Method: Basic, Username: "svc", Password: func() ([]byte, error) { return []byte(password), nil },
+			LockoutFile: file, LockoutScope: scope, Now: func() time.Time { return now }}
+	}
+	locked := func(url, password, scope string) bool {
+		t.Helper()
+		before, _ := os.ReadFile(file)
+		err := LockedOut(t.Context(), options(url, password, scope))
+		if after, _ := os.ReadFile(file); !bytes.Equal(before, after) {
+			t.Error("to look has changed the file")
+		}
+		if err != nil && !errors.Is(err, ErrLockedOut) {
+			t.Error(err)
+		}
+		return err != nil
+	}
+	if locked(url, "wrong", "all") {
+		t.Error("locked out without a file")
+	}
+	for i, at := range []string{url, other, url} {
+		o := options(at, "wrong", "all")
+		o.Roots = pool
+		if at == other {
+			o.Roots = otherPool
+		}
+		c, err := New(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := c.Get(at)
+		if err == nil {
+			resp.Body.Close()
+		}
+		if i < 2 && err != nil || i == 2 && !errors.Is(err, ErrLockedOut) {
+			t.Errorf("server %d: %v", i, err)
+		}
+	}
+	for _, tc := range []struct {
+		name, url, password, scope string
+		want                       bool
+	}{
+		{"the same", url, "wrong", "all", true}, {"another server of the scope", other, "wrong", "all", true},
+		{"another secret", url, "right", "all", false}, {"another scope", url, "wrong", "", false},
+	} {
+		if got := locked(tc.url, tc.password, tc.scope); got != tc.want {
+			t.Errorf("%s: %v", tc.name, got)
+		}
+	}
+	if now = now.Add(6*time.Hour + time.Second); locked(url, "wrong", "all") {
+		t.Error("locked out for ever")
+	}
+	if shown.Load() != 2 {
+		t.Errorf("the password was shown %d times", shown.Load())
+	}
+}
