@@ -7,6 +7,7 @@ package certfile
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/x509"
 	"encoding/asn1"
 	"encoding/base64"
@@ -69,6 +70,8 @@ type File struct {
 	Addresses []string
 	// PrivateKey reports that the file also holds a private key, which was not read.
 	PrivateKey bool
+
+	fault error // of the first PKCS #7 message that could not be read
 }
 
 var (
@@ -135,6 +138,8 @@ func Parse(data []byte) (*File, error) {
 	switch {
 	case err != nil:
 		return nil, err
+	case len(f.Certificates) == 0 && f.fault != nil:
+		return nil, fmt.Errorf("%w: %w", ErrNoCertificate, f.fault)
 	case len(f.Certificates) == 0:
 		return nil, ErrNoCertificate
 	}
@@ -194,6 +199,7 @@ func (f *File) readMessage(data []byte) error {
 func (f *File) take(set *cms.CertificateSet, err error) error {
 	if err != nil {
 		f.Unreadable++
+		f.fault = cmp.Or(f.fault, err)
 		return nil
 	}
 	for _, der := range set.Certificates {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 
@@ -192,4 +193,13 @@ func FuzzParse(f *testing.F) {
 			t.Fatal("the preferred certificate is not one of the file")
 		}
 	})
+}
+
+// TestTooManyInAMessage: who is refused is told why.
+func TestTooManyInAMessage(t *testing.T) {
+	f := newFixture(t)
+	_, err := Parse(cms.MarshalCertificates(slices.Repeat([]*x509.Certificate{f.sign.Certificate}, MaxCertificates+1)))
+	if !errors.Is(err, ErrNoCertificate) || !strings.Contains(err.Error(), "more than 64 certificates") {
+		t.Errorf("got %v", err)
+	}
 }

@@ -128,7 +128,7 @@ func certificateProblem(attempt string, err error) error {
 		{smime.ErrHeader, service.CodeBadCertificate, "give a signed mail, or a file in PEM, DER, PKCS #7 or vCard format"},
 	} {
 		if errors.Is(err, known.err) {
-			return service.NewProblem(known.code, attempt+": "+err.Error(), known.hint)
+			return service.NewProblem(known.code, attempt+": "+detail(err), known.hint)
 		}
 	}
 	if mail := mailProblem(err); isProblem(mail) {

@@ -176,7 +176,8 @@ func mailProblem(err error) error {
 // detail leaves out what the request says already.
 func detail(err error) string {
 	text := err.Error()
-	for _, echo := range []string{"encrypt mail: ", "decrypt mail: ", "sign mail: ", "import PFX file: "} {
+	for _, echo := range []string{"encrypt mail: ", "decrypt mail: ", "sign mail: ", "import PFX file: ",
+		"no longer trust certificate: ", "look up installed certificate: ", "remove installed certificate: "} {
 		text = strings.TrimPrefix(text, echo)
 	}
 	return text

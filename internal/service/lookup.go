@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -223,6 +224,9 @@ func (s *Server) getCertificate(w http.ResponseWriter, r *http.Request) error {
 		return NewProblem(CodeNotAcceptable, "a certificate comes as application/json, application/pkix-cert or application/x-pem-file", "")
 	}
 	der, entries, entry, err := s.anyCertificate(r.Context(), sum)
+	if errors.Is(err, ErrNotFound) {
+		return NewProblem(CodeNotFound, "no certificate has this fingerprint", "galsyncd cert list shows what is installed, galsyncd lookup --explain what the address book has")
+	}
 	if err != nil {
 		return err
 	}
