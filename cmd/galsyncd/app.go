@@ -43,23 +43,68 @@ type network struct {
 const systemConfig = "/etc/galsyncd/config.toml"
 
 func (a *app) command() *cobra.Command {
+	var showVersion bool
 	root := &cobra.Command{
 		Use:   "galsyncd",
 		Short: "S/MIME certificates from the Exchange address book, for every mail client of this machine",
 		Long: "galsyncd fetches the certificates of Exchange's address book on a schedule, and answers whether and with which\n" +
 			"certificates a mail can be encrypted, also when Exchange cannot be reached.",
-		SilenceUsage:      true,
-		SilenceErrors:     true,
-		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: false},
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if showVersion {
+				return failed(a.printVersion())
+			}
+			return cmd.Help()
+		},
 	}
 	flags := root.PersistentFlags()
 	flags.StringVar(&a.config, "config", os.Getenv("GALSYNCD_CONFIG"), "configuration `FILE`")
 	flags.StringVar(&a.socket, "socket", os.Getenv("GALSYNCD_SOCKET"), "socket of the daemon, a `PATH`")
 	flags.BoolVar(&a.json, "json", false, "print one JSON document instead of text")
+	root.Flags().BoolVar(&showVersion, "version", false, "print the version of this program")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError(err) })
 	root.AddCommand(a.serve(), a.sync(), a.status(), a.lookup(), a.search(), a.encrypt(), a.decrypt(), a.sign(), a.verify(), a.cert(), a.identity(), a.preferences(), a.keyringCommand(),
 		a.unlock(), a.lock(), a.auth(), a.discover(), a.probe(), a.checkConfig(), a.check(), a.version(), a.docs())
+	root.SetHelpCommand(helpCommand())
+	root.InitDefaultCompletionCmd()
+	tidyCompletion(root)
 	return root
+}
+
+// helpCommand is cobra's, with an exit status for what is no command.
+func helpCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [COMMAND...]",
+		Short: "say how a command is used",
+		RunE: func(help *cobra.Command, args []string) error {
+			cmd, rest, err := help.Root().Find(args)
+			if err != nil {
+				return err
+			}
+			if len(rest) > 0 {
+				return needsCommand(cmd, rest)
+			}
+			return cmd.Help()
+		},
+	}
+}
+
+// tidyCompletion fits cobra's command for shell completion to the others.
+func tidyCompletion(root *cobra.Command) {
+	for _, cmd := range root.Commands() {
+		if cmd.Name() != "completion" {
+			continue
+		}
+		cmd.Short, cmd.Long = "print the completion script for a shell", ""
+		cmd.Args, cmd.RunE = nil, needsCommand
+		for _, shell := range cmd.Commands() {
+			shell.Short = "for " + shell.Name()
+			if shell.Name() == "powershell" {
+				cmd.RemoveCommand(shell)
+			}
+		}
+	}
 }
 
 // client returns a client of the daemon.
@@ -69,6 +114,15 @@ func (a *app) client() (*client.Client, error) {
 		return nil, err
 	}
 	return &client.Client{Socket: path}, nil
+}
+
+// userClient returns a client of the user's own daemon, whether it answers or not.
+func (a *app) userClient() (*client.Client, error) {
+	c, err := a.load(config.RoleUser)
+	if err != nil {
+		return nil, err
+	}
+	return &client.Client{Socket: c.Socket.Path}, nil
 }
 
 // socketPath is --socket or GALSYNCD_SOCKET, else what a configuration named with --config says, else the user's daemon
@@ -167,6 +221,15 @@ func (a *app) load(role config.Role) (*config.Config, error) {
 		}
 	}
 	return c, nil
+}
+
+// sourceHint says where to name the server for a command; an ordinary user may have meant the system's.
+func (a *app) sourceHint(c *config.Config, command string) string {
+	hint := "set exchange.url in " + a.configPath(c.Role)
+	if c.Role == config.RoleUser && a.config == "" {
+		hint += ", or ask for the system's: sudo galsyncd " + command
+	}
+	return hint
 }
 
 func configHint(err error, path string) string {

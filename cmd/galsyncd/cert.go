@@ -32,10 +32,7 @@ func (a *app) cert() *cobra.Command {
 			"CERT is a SHA-256 fingerprint, the beginning of one (8 digits at least), or an address for which one is installed.\n" +
 			"A certificate of the address book goes by its fingerprint, or 8 digits of it, as lookup --explain shows it; cert show\n" +
 			"and cert export take the address too.",
-		Args: positional(0, 0, "nothing but options"),
-		RunE: func(*cobra.Command, []string) error {
-			return usageError(errors.New("cert needs a command: list, show, install, trust, untrust, remove or export"))
-		},
+		RunE: needsCommand,
 	}
 	cmd.AddCommand(a.certList(), a.certShow(), a.certInstall(), a.certTrust(), a.certUntrust(), a.certRemove(), a.certExport())
 	return cmd
@@ -103,7 +100,7 @@ func (a *app) runCertInstall(ctx context.Context, path string, o client.InstallO
 		return quiet(refusalOf(report))
 	}
 	if !allInstalled(report) {
-		if err := a.confirm(yes, "it will be installed", func(w io.Writer) { printInstallReport(w, report) }); err != nil {
+		if err := a.confirm(ctx, yes, installQuestion(report, o), func(w io.Writer) { printInstallReport(w, report) }); err != nil {
 			return err
 		}
 	}
@@ -112,13 +109,34 @@ func (a *app) runCertInstall(ctx context.Context, path string, o client.InstallO
 		return err
 	}
 	return a.print(done, func(w io.Writer) {
-		printInstallReport(w, done)
+		if yes || allInstalled(report) {
+			printInstallReport(w, done) // otherwise it was shown with the question
+		}
 		if allInstalled(report) {
 			fmt.Fprintln(w, "it was installed before; nothing was changed")
 		} else {
 			fmt.Fprintln(w, "installed")
 		}
 	})
+}
+
+// installQuestion says what is about to happen.
+func installQuestion(r *client.InstallReport, o client.InstallOptions) string {
+	var addresses []string
+	for _, c := range r.Certificates {
+		addresses = append(addresses, c.For...)
+	}
+	slices.Sort(addresses)
+	addresses = slices.Compact(addresses)
+	switch {
+	case o.Issuer:
+		return "it will be trusted to issue certificates for mail"
+	case len(addresses) == 0 || len(addresses) > 5:
+		return "it will be installed"
+	case o.NoTrust:
+		return "it will be installed for " + strings.Join(addresses, ", ") + ", without being trusted"
+	}
+	return "it will be installed, and trusted for " + strings.Join(addresses, ", ")
 }
 
 // certFile reads a file or standard input.
@@ -211,7 +229,7 @@ func (a *app) certRemove() *cobra.Command {
 					return err
 				}
 				show := func(w io.Writer) { fmt.Fprintf(w, "%s\n  sha256: %s\n", details.Subject, details.SHA256) }
-				if err := a.confirm(yes, "it will be forgotten", show); err != nil {
+				if err := a.confirm(cmd.Context(), yes, "it will be forgotten", show); err != nil {
 					return err
 				}
 				return c.RemoveCertificate(cmd.Context(), sha256)

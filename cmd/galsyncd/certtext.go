@@ -27,7 +27,12 @@ func (a *app) certList() *cobra.Command {
 			if err != nil {
 				return failed(err)
 			}
-			return failed(a.print(list, func(w io.Writer) { printInstalled(w, list) }))
+			return failed(a.print(list, func(w io.Writer) {
+				printInstalled(w, list)
+				if len(list.Certificates)+len(list.Issuers) == 0 {
+					a.say("hint: there is none yet: galsyncd cert install FILE")
+				}
+			}))
 		},
 	}
 }

@@ -45,7 +45,11 @@ func (a *app) checkConfig() *cobra.Command {
 			if show {
 				return failed(cfg.Print(a.out))
 			}
-			a.say("%s is in order", a.configName(cfg))
+			if cfg.Path == "" {
+				a.say("there is no %s: the default configuration is in order", a.configPath(cfg.Role))
+			} else {
+				a.say("%s is in order", cfg.Path)
+			}
 			return nil
 		},
 	}
@@ -118,13 +122,6 @@ func (a *app) sayAll(first error, others []error) bool {
 	return first != nil || len(others) > 0
 }
 
-func (a *app) configName(cfg *config.Config) string {
-	if cfg.Path == "" {
-		return "the default configuration"
-	}
-	return cfg.Path
-}
-
 func (a *app) check() *cobra.Command {
 	var user bool
 	cmd := &cobra.Command{
@@ -147,12 +144,15 @@ func (a *app) check() *cobra.Command {
 			return nil
 		},
 	}
-	cmd.Flags().BoolVar(&user, "user", false, "without a daemon: the user's files")
+	cmd.Flags().BoolVar(&user, "user", false, "the user's own daemon and files, also when only the system's daemon answers")
 	return cmd
 }
 
 func (a *app) runCheck(ctx context.Context, user bool) (*client.CheckReport, error) {
 	c, err := a.client()
+	if err == nil && user && a.socket == "" {
+		c, err = a.userClient()
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -233,8 +233,12 @@ func (a *app) version() *cobra.Command {
 		Short: "print the version of this program",
 		Args:  positional(0, 0, "nothing but options"),
 		RunE: func(*cobra.Command, []string) error {
-			v := map[string]string{"version": version, "go": runtime.Version()}
-			return failed(a.print(v, func(w io.Writer) { fmt.Fprintf(w, "galsyncd %s (%s)\n", version, runtime.Version()) }))
+			return failed(a.printVersion())
 		},
 	}
+}
+
+func (a *app) printVersion() error {
+	v := map[string]string{"version": version, "go": runtime.Version()}
+	return a.print(v, func(w io.Writer) { fmt.Fprintf(w, "galsyncd %s (%s)\n", version, runtime.Version()) })
 }

@@ -85,6 +85,25 @@ func positional(least, most int, what string) cobra.PositionalArgs {
 	}
 }
 
+// needsCommand refuses what is no command of a group of them, with those that may be meant.
+func needsCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		var names []string
+		for _, sub := range cmd.Commands() {
+			if sub.IsAvailableCommand() {
+				names = append(names, sub.Name())
+			}
+		}
+		return usageError(fmt.Errorf("%s needs a command: %s", strings.TrimPrefix(cmd.CommandPath(), "galsyncd "), strings.Join(names, ", ")))
+	}
+	cmd.SuggestionsMinimumDistance = 2
+	meant := ""
+	if names := cmd.SuggestionsFor(args[0]); len(names) > 0 {
+		meant = "; did you mean " + strings.Join(names, " or ") + "?"
+	}
+	return usageError(fmt.Errorf("unknown command %q for %q%s", args[0], cmd.CommandPath(), meant))
+}
+
 // failed marks an error of a command at work. What is not marked comes from the parsing of the command line.
 func failed(err error) error {
 	if err == nil {

@@ -22,10 +22,7 @@ func (a *app) identity() *cobra.Command {
 		Long: "An identity is a private key with its certificate, kept in the keyring of the user's own daemon\n" +
 			"(systemctl --user enable --now galsyncd). Private keys are encrypted under the keyring's passphrase. Fingerprints may\n" +
 			"be cut short: their first digits, four at least, are enough where these say which one is meant.",
-		Args: positional(0, 0, "nothing but options"),
-		RunE: func(*cobra.Command, []string) error {
-			return usageError(errors.New("identity needs a command: request, import, list, use, export or remove"))
-		},
+		RunE: needsCommand,
 	}
 	cmd.AddCommand(a.identityImport(), a.identityList(), a.identityRequest(), a.identityUse(), a.identityExport(), a.identityRemove())
 	return cmd
@@ -74,11 +71,11 @@ func (a *app) runImport(ctx context.Context, path, pfxFile, keyringFile string) 
 	}
 	request := client.ImportRequest{PFX: file}
 	if sealed {
-		if request.PFXPassphrase, err = a.passphrase("passphrase of "+path, pfxFile, false); err != nil {
+		if request.PFXPassphrase, err = a.passphrase(ctx, "passphrase of "+path, pfxFile, false); err != nil {
 			return err
 		}
 	}
-	if request.KeyringPassphrase, err = a.keyringPassphraseFor(keyring, keyringFile); err != nil {
+	if request.KeyringPassphrase, err = a.keyringPassphraseFor(ctx, keyring, keyringFile); err != nil {
 		return err
 	}
 	imported, err := c.ImportIdentity(ctx, request)
@@ -112,7 +109,7 @@ func ownKeyring(ctx context.Context, c *client.Client, attempt string) (*client.
 
 // keyringPassphraseFor asks for the passphrase of a keyring that is locked or new; "" when it is not needed. A file that is
 // given is read always: what is in it must be right.
-func (a *app) keyringPassphraseFor(k *client.KeyringStatus, file string) (string, error) {
+func (a *app) keyringPassphraseFor(ctx context.Context, k *client.KeyringStatus, file string) (string, error) {
 	if k.Unlocked && file == "" {
 		return "", nil
 	}
@@ -120,7 +117,7 @@ func (a *app) keyringPassphraseFor(k *client.KeyringStatus, file string) (string
 	if !k.Exists {
 		prompt = "new passphrase for the keyring"
 	}
-	return a.passphrase(prompt, file, !k.Exists)
+	return a.passphrase(ctx, prompt, file, !k.Exists)
 }
 
 func (a *app) identityList() *cobra.Command {
@@ -140,6 +137,9 @@ func (a *app) identityList() *cobra.Command {
 			return failed(a.print(list, func(w io.Writer) {
 				printIdentities(w, list.Identities)
 				printRequests(w, list.Requests)
+				if len(list.Identities)+len(list.Requests) == 0 {
+					a.say("hint: there is none yet: galsyncd identity import FILE, or galsyncd identity request ADDRESS")
+				}
 			}))
 		},
 	}
@@ -205,7 +205,7 @@ func (a *app) runRequest(ctx context.Context, o client.NewKeyRequest, out, keyri
 	if err != nil {
 		return err
 	}
-	if o.KeyringPassphrase, err = a.keyringPassphraseFor(keyring, keyringFile); err != nil {
+	if o.KeyringPassphrase, err = a.keyringPassphraseFor(ctx, keyring, keyringFile); err != nil {
 		return err
 	}
 	r, err := c.RequestIdentity(ctx, o)
@@ -323,10 +323,10 @@ func (a *app) runExport(ctx context.Context, args []string, public bool, pfxFile
 		return a.writeFile(out, data)
 	}
 	var request client.ExportRequest
-	if request.KeyringPassphrase, err = a.passphrase("passphrase of the keyring", keyringFile, false); err != nil {
+	if request.KeyringPassphrase, err = a.passphrase(ctx, "passphrase of the keyring", keyringFile, false); err != nil {
 		return err
 	}
-	if request.PFXPassphrase, err = a.passphrase("new passphrase for the PFX file", pfxFile, true); err != nil {
+	if request.PFXPassphrase, err = a.passphrase(ctx, "new passphrase for the PFX file", pfxFile, true); err != nil {
 		return err
 	}
 	pfx, err := c.ExportIdentity(ctx, id.Certificate.SHA256, request)
@@ -377,7 +377,7 @@ func (a *app) runRemoveIdentity(ctx context.Context, fingerprint string, yes boo
 	for _, r := range list.Requests {
 		if len(wanted) >= 4 && strings.HasPrefix(r.ID, wanted) {
 			question := "a certificate that comes for this request will have no key"
-			if err := a.confirm(yes, question, func(w io.Writer) { printRequests(w, []client.IdentityRequest{r}) }); err != nil {
+			if err := a.confirm(ctx, yes, question, func(w io.Writer) { printRequests(w, []client.IdentityRequest{r}) }); err != nil {
 				return err
 			}
 			return c.RemoveRequest(ctx, r.ID)
@@ -388,7 +388,7 @@ func (a *app) runRemoveIdentity(ctx context.Context, fingerprint string, yes boo
 		return err
 	}
 	question := "mails that were encrypted to this key can no longer be read here"
-	if err := a.confirm(yes, question, func(w io.Writer) { printIdentities(w, []client.Identity{*id}) }); err != nil {
+	if err := a.confirm(ctx, yes, question, func(w io.Writer) { printIdentities(w, []client.Identity{*id}) }); err != nil {
 		return err
 	}
 	gone, err := c.RemoveIdentity(ctx, id.Certificate.SHA256)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 
 	"github.com/spf13/cobra"
 )
@@ -13,32 +14,36 @@ func (a *app) keyringCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "keyring",
 		Short: "the file with the own keys: back up, change the passphrase",
-		Args:  positional(0, 0, "nothing but options"),
-		RunE: func(*cobra.Command, []string) error {
-			return usageError(errors.New("keyring needs a command: backup or passphrase"))
-		},
+		RunE:  needsCommand,
 	}
 	cmd.AddCommand(a.keyringBackup(), a.keyringPassphrase())
 	return cmd
 }
 
 func (a *app) keyringBackup() *cobra.Command {
-	return &cobra.Command{
+	var force bool
+	cmd := &cobra.Command{
 		Use:   "backup FILE",
 		Short: "copy the keyring while the daemon runs",
 		Long: "Writes a copy of the whole keyring to FILE: keys, installed certificates, decisions and preferences as they are at\n" +
-			"this moment. Keys in it are sealed under the passphrase that the keyring has now; without that the copy opens nothing.\n\n" +
+			"this moment. Keys in it are sealed under the passphrase that the keyring has now; without that the copy opens nothing.\n" +
+			"A FILE that is there already, which may be the last copy of a key, is replaced only with --force.\n\n" +
 			"To restore it, stop the daemon and put the copy in place of keyring.db in keyring.dir\n" +
 			"(~/.local/share/galsyncd/keyring.db), for the user alone (chmod 600).",
 		Example: "  galsyncd keyring backup /media/stick/galsyncd-keyring",
 		Args:    positional(1, 1, "one FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return failed(a.runBackup(cmd.Context(), args[0]))
+			return failed(a.runBackup(cmd.Context(), args[0], force))
 		},
 	}
+	cmd.Flags().BoolVar(&force, "force", false, "replace a FILE that is there")
+	return cmd
 }
 
-func (a *app) runBackup(ctx context.Context, path string) error {
+func (a *app) runBackup(ctx context.Context, path string, force bool) error {
+	if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() && !force {
+		return &exitError{status: exitUsage, err: fmt.Errorf("%s is there already, and may be the last copy of a key", path), hint: "name another file, or replace it with --force"}
+	}
 	c, err := a.client()
 	if err != nil {
 		return err
@@ -88,11 +93,14 @@ func (a *app) runPassphrase(ctx context.Context, oldFile, newFile string) error 
 	if err != nil {
 		return err
 	}
-	old, err := a.passphrase("passphrase of the keyring", oldFile, false)
+	if _, err := ownKeyring(ctx, c, "change the passphrase"); err != nil {
+		return err
+	}
+	old, err := a.passphrase(ctx, "passphrase of the keyring", oldFile, false)
 	if err != nil {
 		return err
 	}
-	next, err := a.passphrase("new passphrase for the keyring", newFile, true)
+	next, err := a.passphrase(ctx, "new passphrase for the keyring", newFile, true)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -17,24 +18,34 @@ func (a *app) unlock() *cobra.Command {
 		Short: "open the keyring for a while",
 		Args:  positional(0, 0, "nothing but options"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := a.client()
-			if err != nil {
-				return failed(err)
-			}
-			pass, err := a.passphrase("passphrase of the keyring", file, false)
-			if err != nil {
-				return failed(err)
-			}
-			k, err := c.Unlock(cmd.Context(), pass, period)
-			if err != nil {
-				return failed(err)
-			}
-			return failed(a.print(k, func(w io.Writer) { fmt.Fprintln(w, keyringText(*k)) }))
+			return failed(a.runUnlock(cmd.Context(), file, period))
 		},
 	}
 	cmd.Flags().DurationVar(&period, "for", 0, "keep it open for this `TIME`, 24h at most; if not given, for keyring.unlock_for of the configuration (8h)")
 	cmd.Flags().StringVar(&file, "passphrase-file", "", "read the passphrase from this `FILE` (mode 0600; first line; - is standard input)")
 	return cmd
+}
+
+func (a *app) runUnlock(ctx context.Context, file string, period time.Duration) error {
+	c, err := a.client()
+	if err != nil {
+		return err
+	}
+	status, err := c.Status(ctx)
+	if err != nil {
+		return err
+	}
+	pass := "" // where there is nothing to open nobody is asked; the daemon says what is missing
+	if k := status.Keyring; k != nil && k.Exists || file != "" {
+		if pass, err = a.passphrase(ctx, "passphrase of the keyring", file, false); err != nil {
+			return err
+		}
+	}
+	k, err := c.Unlock(ctx, pass, period)
+	if err != nil {
+		return err
+	}
+	return a.print(k, func(w io.Writer) { fmt.Fprintln(w, keyringText(*k)) })
 }
 
 func (a *app) lock() *cobra.Command {
@@ -51,7 +62,13 @@ func (a *app) lock() *cobra.Command {
 			if err != nil {
 				return failed(err)
 			}
-			return failed(a.print(k, func(w io.Writer) { fmt.Fprintln(w, keyringText(*k)) }))
+			return failed(a.print(k, func(w io.Writer) {
+				if !k.Exists {
+					fmt.Fprintln(w, "the keyring is empty: there is nothing to lock")
+					return
+				}
+				fmt.Fprintln(w, keyringText(*k))
+			}))
 		},
 	}
 }

@@ -20,7 +20,7 @@ import (
 const maxPassphrase = 1024
 
 // passphrase reads one from the first line of a file, or asks with pinentry or on the terminal, twice when it is new.
-func (a *app) passphrase(prompt, file string, isNew bool) (string, error) {
+func (a *app) passphrase(ctx context.Context, prompt, file string, isNew bool) (string, error) {
 	if file != "" {
 		return a.passphraseFrom(file)
 	}
@@ -29,16 +29,16 @@ func (a *app) passphrase(prompt, file string, isNew bool) (string, error) {
 		defer tty.Close()
 	}
 	if program := a.pinentry(ttyErr == nil); program != "" {
-		return askPinentry(program, prompt, isNew, ttyErr == nil)
+		return askPinentry(ctx, program, prompt, isNew, ttyErr == nil)
 	}
 	if ttyErr != nil {
-		return "", &exitError{status: exitUsage, err: fmt.Errorf("ask for the %s: no terminal", prompt), hint: "give a file with --passphrase-file (and --pfx-passphrase-file)"}
+		return "", &exitError{status: exitUsage, err: fmt.Errorf("ask for the %s: no terminal", prompt), hint: fileHint(prompt)}
 	}
-	first, err := ask(tty, prompt+": ")
+	first, err := ask(ctx, tty, prompt)
 	if err != nil || !isNew {
 		return first, err
 	}
-	again, err := ask(tty, "once more: ")
+	again, err := ask(ctx, tty, "once more")
 	if err != nil {
 		return "", err
 	}
@@ -46,6 +46,15 @@ func (a *app) passphrase(prompt, file string, isNew bool) (string, error) {
 		return "", &exitError{status: exitUsage, err: errors.New("the two passphrases differ")}
 	}
 	return first, nil
+}
+
+// fileHint names the option that takes what is asked for from a file.
+func fileHint(prompt string) string {
+	switch {
+	case strings.HasSuffix(prompt, "PFX file"), strings.HasPrefix(prompt, "passphrase of ") && !strings.HasSuffix(prompt, "the keyring"):
+		return "give a file with --pfx-passphrase-file"
+	}
+	return "give a file with --passphrase-file"
 }
 
 // pinentry is the program that asks for passphrases here; empty for the terminal. Without a display and a terminal nobody
@@ -68,7 +77,7 @@ func (a *app) pinentry(terminal bool) string {
 	return ""
 }
 
-func askPinentry(program, prompt string, isNew, terminal bool) (string, error) {
+func askPinentry(ctx context.Context, program, prompt string, isNew, terminal bool) (string, error) {
 	p := pinentry.Prompt{Title: "galsyncd", Description: "galsyncd needs the " + prompt + ".", Label: "Passphrase:"}
 	if isNew {
 		p.Repeat = "Once more:"
@@ -76,9 +85,9 @@ func askPinentry(program, prompt string, isNew, terminal bool) (string, error) {
 	if terminal {
 		p.TTY = "/dev/tty"
 	}
-	passphrase, err := pinentry.Ask(context.Background(), program, p)
+	passphrase, err := pinentry.Ask(ctx, program, p)
 	switch {
-	case errors.Is(err, pinentry.ErrCancelled):
+	case errors.Is(err, pinentry.ErrCancelled), ctx.Err() != nil:
 		return "", &exitError{status: exitNotFound, err: fmt.Errorf("ask for the %s: %w", prompt, pinentry.ErrCancelled)}
 	case err != nil:
 		return "", &exitError{status: exitConfig, err: fmt.Errorf("ask for the %s: %w", prompt, err), hint: `set keyring.pinentry to another program, or to "none"; or give a file with --passphrase-file`}
@@ -86,14 +95,41 @@ func askPinentry(program, prompt string, isNew, terminal bool) (string, error) {
 	return passphrase, nil
 }
 
-func ask(tty *os.File, prompt string) (string, error) {
-	fmt.Fprint(tty, prompt)
-	pass, err := term.ReadPassword(int(tty.Fd()))
+// ask reads a line from the terminal without showing it.
+func ask(ctx context.Context, tty *os.File, prompt string) (string, error) {
+	fmt.Fprint(tty, prompt+": ")
+	if state, err := term.GetState(int(tty.Fd())); err == nil {
+		defer term.Restore(int(tty.Fd()), state) // the reader is left behind when the command is interrupted
+	}
+	pass, err := interruptible(ctx, func() ([]byte, error) { return term.ReadPassword(int(tty.Fd())) })
 	fmt.Fprintln(tty)
-	if err != nil {
+	switch {
+	case errors.Is(err, context.Canceled):
+		return "", &exitError{status: exitNotFound, err: fmt.Errorf("ask for the %s: %w", prompt, pinentry.ErrCancelled)}
+	case err != nil:
 		return "", fmt.Errorf("read a passphrase: %w", err)
 	}
 	return string(pass), nil
+}
+
+// interruptible is what read returns, or the error of the context when that ends first: a read from a terminal goes on
+// after a signal.
+func interruptible[T any](ctx context.Context, read func() (T, error)) (T, error) {
+	type answer struct {
+		value T
+		err   error
+	}
+	done := make(chan answer, 1)
+	go func() {
+		value, err := read()
+		done <- answer{value, err}
+	}()
+	select {
+	case got := <-done:
+		return got.value, got.err
+	case <-ctx.Done():
+		return *new(T), ctx.Err()
+	}
 }
 
 func (a *app) passphraseFrom(file string) (string, error) {
@@ -123,7 +159,7 @@ func (a *app) passphraseFrom(file string) (string, error) {
 
 // confirm shows on the terminal what is about to happen and asks whether it shall; yes answers without asking. It returns
 // an error for no, and without a terminal.
-func (a *app) confirm(yes bool, consequence string, show func(io.Writer)) error {
+func (a *app) confirm(ctx context.Context, yes bool, consequence string, show func(io.Writer)) error {
 	if yes {
 		return nil
 	}
@@ -134,7 +170,10 @@ func (a *app) confirm(yes bool, consequence string, show func(io.Writer)) error 
 	defer tty.Close()
 	show(plain{tty})
 	fmt.Fprintf(tty, "%s. Go on? [y/N] ", consequence)
-	line, err := bufio.NewReader(io.LimitReader(tty, 100)).ReadString('\n')
+	line, err := interruptible(ctx, func() (string, error) { return bufio.NewReader(io.LimitReader(tty, 100)).ReadString('\n') })
+	if err != nil {
+		fmt.Fprintln(tty)
+	}
 	if answer := strings.ToLower(strings.TrimSpace(line)); err == nil && (answer == "y" || answer == "yes") {
 		return nil
 	}

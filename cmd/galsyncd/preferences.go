@@ -74,6 +74,9 @@ func (a *app) runPreferences(ctx context.Context, address string, set []string) 
 		for _, p := range list.Preferences {
 			printPreferences(w, p.Address, p.Preferences)
 		}
+		if len(list.Preferences) == 0 {
+			a.say("hint: there is none yet, so everything is no: see galsyncd preferences --help")
+		}
 	})
 }
 

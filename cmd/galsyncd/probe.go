@@ -52,7 +52,7 @@ func (a *app) runProbe(ctx context.Context, user bool) error {
 	}
 	x := cfg.Exchange
 	if x.URL == "" {
-		return &exitError{status: exitConfig, err: errors.New("probe: no Exchange server is configured"), hint: "set exchange.url"}
+		return &exitError{status: exitConfig, err: errors.New("probe: no Exchange server is configured"), hint: a.sourceHint(cfg, "probe")}
 	}
 	refusals := probeRefusals(cfg)
 	client, err := newHTTP(cfg, refusals)

@@ -11,7 +11,7 @@ import (
 var spilled = regexp.MustCompile(`%!|panic|goroutine|&\{|\{0x|0xc0[0-9a-f]{6}|<nil>|map\[|\bnil\b|runtime error|WARNING: DATA RACE`)
 
 // line matches the lines that galsyncd may write to standard error: messages, their details, and the log.
-var line = regexp.MustCompile(`^(error: |warning: |hint: |  +[^ ]|time=|sync started$|decrypted: |[^ ]+ is in order$|[a-z.@:-]+: |can be encrypted: |message for [^ ]|unable to encrypt: |.*, about |the default configuration is in order$)`)
+var line = regexp.MustCompile(`^(error: |warning: |hint: |  +[^ ]|time=|sync started$|decrypted: |[^ ]+ is in order$|[a-z.@:-]+: |can be encrypted: |message for [^ ]|unable to encrypt: |.*, about |there is no [^ ]+: the default configuration is in order$)`)
 
 // readAloud returns what is wrong with the messages of a run.
 func readAloud(text string, status int) []string {

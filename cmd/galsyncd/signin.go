@@ -85,8 +85,7 @@ func (a *app) auth() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "auth",
 		Short: "sign in at the authorization server",
-		Args:  cobra.NoArgs,
-		RunE:  func(*cobra.Command, []string) error { return usageError(errors.New("auth needs a command: login")) },
+		RunE:  needsCommand,
 	}
 	cmd.AddCommand(a.authLogin())
 	return cmd

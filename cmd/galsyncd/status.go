@@ -109,9 +109,9 @@ func printStatus(w io.Writer, s *client.Status) {
 	if k := s.Keyring; k != nil {
 		requests := ""
 		if k.Requests > 0 {
-			requests = fmt.Sprintf(", %d requests", k.Requests)
+			requests = ", " + number(k.Requests, "request", "requests")
 		}
-		line("keyring", "%s, %d identities%s", keyringText(*k), k.Identities, requests)
+		line("keyring", "%s, %s%s", keyringText(*k), number(k.Identities, "identity", "identities"), requests)
 	}
 	if s.FIPS != "" && s.FIPS != "off" {
 		line("fips 140-3", "%s", s.FIPS)
@@ -176,8 +176,16 @@ func keyringText(k client.KeyringStatus) string {
 	return "unlocked until " + clock(k.Until)
 }
 
+// number is a count with its noun.
+func number(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}
+
 func progressText(r client.Run) string {
-	text := fmt.Sprintf("%s, %d requests", r.Phase, r.Requests)
+	text := r.Phase + ", " + number(r.Requests, "request", "requests")
 	if r.Fraction != nil {
 		text = fmt.Sprintf("%s, about %.0f %%", text, 100**r.Fraction)
 	}

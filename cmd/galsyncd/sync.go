@@ -99,7 +99,7 @@ func (a *app) concludeSync(r *client.Report) error {
 }
 
 func printReport(w io.Writer, r *client.Report) {
-	cost := fmt.Sprintf("%d requests, %s", r.Requests, seconds(r.Duration))
+	cost := fmt.Sprintf("%s, %s", number(r.Requests, "request", "requests"), seconds(r.Duration))
 	if p := r.Whole; p != nil {
 		cost = fmt.Sprintf("%s; with those before it since %s: %d runs, %d requests, %s", cost, clock(p.Started), p.Runs, p.Requests, seconds(p.Duration))
 	}
@@ -147,7 +147,7 @@ func (a *app) syncOnce(ctx context.Context, user, full bool) error {
 		return err
 	}
 	if source == nil {
-		return &exitError{status: exitConfig, err: errors.New("sync: no Exchange server is configured"), hint: "set exchange.url"}
+		return &exitError{status: exitConfig, err: errors.New("sync: no Exchange server is configured"), hint: a.sourceHint(cfg, "sync --once")}
 	}
 	show := a.progress()
 	s := newSync(cfg, source, copy, a.logger(slog.LevelError))
