@@ -394,22 +394,32 @@ func TestSibling(t *testing.T) {
 	impostor := must(testca.New("Outside CA")) // of the same name
 	forged := must(impostor.Leaf(testca.Options{CommonName: "Carol", Addresses: []string{string(carol)}, Key: rsaKeys()[0], KeyUsage: x509.KeyUsageKeyEncipherment})).Certificate
 	trusted := must(f.home.Leaf(testca.Options{CommonName: "Carol", Addresses: []string{string(carol)}, Key: rsaKeys()[0], NotBefore: now.Add(-time.Hour), KeyUsage: x509.KeyUsageKeyEncipherment})).Certificate
+	elsewhere := must(must(testca.New("Elsewhere CA")).Leaf(testca.Options{CommonName: "Carol", Addresses: []string{string(carol)}, Key: rsaKeys()[0], KeyUsage: x509.KeyUsageKeyEncipherment})).Certificate
+	somebody := must(f.outside.Leaf(testca.Options{CommonName: "Dave", Addresses: []string{"dave@outside.example"}, Key: rsaKeys()[0], KeyUsage: x509.KeyUsageKeyEncipherment})).Certificate
 	for name, tc := range map[string]struct {
 		beside    []*x509.Certificate
 		preferred *x509.Certificate
 		want      *x509.Certificate // besides the signer's
+		trusted   bool              // the signer is
 	}{
-		"genuine":                      {[]*x509.Certificate{f.outside.Certificate, genuine}, nil, genuine},
-		"forged":                       {[]*x509.Certificate{f.outside.Certificate, forged, impostor.Certificate}, nil, nil},
-		"without its authority":        {[]*x509.Certificate{genuine}, nil, nil},
-		"named":                        {[]*x509.Certificate{f.outside.Certificate, genuine}, genuine, genuine},
-		"named, forged":                {[]*x509.Certificate{f.outside.Certificate, forged, impostor.Certificate}, forged, nil},
-		"named, of another, trusted":   {[]*x509.Certificate{trusted}, trusted, trusted},
-		"named, without its authority": {[]*x509.Certificate{genuine}, genuine, nil},
+		"genuine":                      {[]*x509.Certificate{f.outside.Certificate, genuine}, nil, genuine, false},
+		"forged":                       {[]*x509.Certificate{f.outside.Certificate, forged, impostor.Certificate}, nil, nil, false},
+		"without its authority":        {[]*x509.Certificate{genuine}, nil, nil, false},
+		"named":                        {[]*x509.Certificate{f.outside.Certificate, genuine}, genuine, genuine, false},
+		"named, forged":                {[]*x509.Certificate{f.outside.Certificate, forged, impostor.Certificate}, forged, nil, false},
+		"named, of another, trusted":   {[]*x509.Certificate{trusted}, trusted, trusted, false},
+		"named, without its authority": {[]*x509.Certificate{genuine}, genuine, genuine, false},
+		"named, of another, untrusted": {[]*x509.Certificate{elsewhere}, elsewhere, nil, false},
+		"named, of somebody else":      {[]*x509.Certificate{somebody}, somebody, nil, false},
+		"named, without its authority, by a trusted signer": {[]*x509.Certificate{genuine}, genuine, nil, true},
 	} {
 		certs := append([]*x509.Certificate{signing.Certificate}, tc.beside...)
-		m := f.installer.fromMail(&smime.Verification{Verdict: smime.Untrusted, From: string(carol), Layers: []smime.Layer{{Kind: smime.SignedLayer, Verdict: smime.Untrusted, Certificates: certs,
-			Signatures: []smime.Signature{{Verdict: smime.Untrusted, Preferred: tc.preferred, Certificate: &smime.SignerCertificate{X509: signing.Certificate}}}}}})
+		verdict := smime.Untrusted
+		if tc.trusted {
+			verdict = smime.Valid
+		}
+		m := f.installer.fromMail(&smime.Verification{Verdict: verdict, From: string(carol), Layers: []smime.Layer{{Kind: smime.SignedLayer, Verdict: verdict, Certificates: certs,
+			Signatures: []smime.Signature{{Verdict: verdict, Preferred: tc.preferred, Certificate: &smime.SignerCertificate{X509: signing.Certificate}}}}}})
 		want := []*x509.Certificate{signing.Certificate}
 		if tc.want != nil {
 			want = []*x509.Certificate{tc.want, signing.Certificate}
@@ -417,7 +427,7 @@ func TestSibling(t *testing.T) {
 		if !slices.EqualFunc(m.people, want, (*x509.Certificate).Equal) {
 			t.Errorf("%s: %d certificates, want %d", name, len(m.people), len(want))
 		}
-		if unproven := slices.Contains(remarks(m.remarks), CodeUnproven); unproven != (tc.preferred != nil && tc.want == nil) {
+		if unproven := slices.Contains(remarks(m.remarks), CodeUnproven); unproven != (tc.preferred != nil && (tc.want == nil || name == "named, without its authority")) {
 			t.Errorf("%s: %v", name, m.remarks)
 		}
 	}

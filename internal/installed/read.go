@@ -167,8 +167,14 @@ func (i *Installer) fromMail(v *smime.Verification) *material {
 	if s.SigningTime != nil {
 		m.signed = *s.SigningTime
 	}
-	m.people = m.pair(s, func(c *x509.Certificate) bool { return i.chained(c, m.all) })
+	m.people = m.pair(s, func(c *x509.Certificate) bool { return i.chained(c, m.all) || i.has(c) })
 	return m
+}
+
+// has reports whether a certificate was installed before.
+func (i *Installer) has(c *x509.Certificate) bool {
+	_, err := i.Shelf.Store.InstalledCertificate(fingerprint(c))
+	return err == nil
 }
 
 // chained reports whether a certificate has a chain that is trusted without anybody's word about it.
@@ -213,8 +219,10 @@ func bestSignature(layers []smime.Layer) (layer *smime.Layer, best *smime.Signat
 // attributes name the former (RFC 8551 section 2.5.3); else it is one that came with the mail under the signer's name
 // and from the same authority (section 2.5.3.1), and the signer's own when there is none.
 //
-// A certificate besides the signer's own is taken when the same authority signed both, or when its chain is trusted.
-func (m *material) pair(s *smime.Signature, chained func(*x509.Certificate) bool) []*x509.Certificate {
+// A certificate besides the signer's own is taken when the same authority signed both, or when it is known: its chain is
+// trusted, or it was installed before. Where nobody vouches for the signer either, the word of the person who installs is
+// what counts for both, unless the mail itself disproves that they belong together; it is said that nothing proves it.
+func (m *material) pair(s *smime.Signature, known func(*x509.Certificate) bool) []*x509.Certificate {
 	var signer *x509.Certificate
 	if s.Certificate != nil {
 		signer = s.Certificate.X509
@@ -226,7 +234,11 @@ func (m *material) pair(s *smime.Signature, chained func(*x509.Certificate) bool
 		})
 	}
 	encryption := s.Preferred
-	if encryption != nil && !encryption.Equal(signer) && !sameAuthority(signer, encryption, m.all) && !chained(encryption) {
+	switch {
+	case encryption == nil || encryption.Equal(signer) || sameAuthority(signer, encryption, m.all) || known(encryption):
+	case s.Verdict == smime.Untrusted && sayTheSame(signer, encryption) && len(chain(signer, m.all)) == 0:
+		m.remark(CodeUnproven, "the authority that issued both certificates did not come along, so nothing proves that the one for encryption is the one that the signature names: compare its fingerprint too")
+	default:
 		m.remark(CodeUnproven, "the signature names another certificate for encryption, and nothing proves that the one which came along is it; have it sent in a file")
 		encryption, m.preferred = nil, nil
 	}
@@ -257,6 +269,12 @@ func sameAuthority(a, b *x509.Certificate, all []*x509.Certificate) bool {
 	return bytes.Equal(a.RawIssuer, b.RawIssuer) && slices.ContainsFunc(all, func(authority *x509.Certificate) bool {
 		return isAuthority(authority) && bytes.Equal(authority.RawSubject, a.RawIssuer) && signedBy(a, authority) && signedBy(b, authority)
 	})
+}
+
+// sayTheSame reports whether two certificates name the same issuer, key of the issuer included, and an address in common. Anybody
+// can write that.
+func sayTheSame(a, b *x509.Certificate) bool {
+	return bytes.Equal(a.RawIssuer, b.RawIssuer) && bytes.Equal(a.AuthorityKeyId, b.AuthorityKeyId) && !several([]*x509.Certificate{a, b})
 }
 
 // fits reports whether the extensions and the key of a certificate allow a use.
