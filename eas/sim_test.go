@@ -2,6 +2,7 @@ package eas_test
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/http"
@@ -126,7 +127,7 @@ func TestBothProtocols(t *testing.T) {
 		if primary == exchangesim.Untrusted {
 			continue // over ActiveSync the server hides what it does not trust itself
 		}
-		if e.Kind != old.Kind || old.GivenName != "" && e.GivenName != old.GivenName || len(e.Certificates) < min(1, len(old.Certificates)) {
+		if e.Kind != old.Kind || old.GivenName != "" && e.GivenName != old.GivenName || len(e.Certificates) < min(1, begun(old, now)) {
 			t.Errorf("%s was of kind %s with %d certificates and is of kind %s with %d", primary, old.Kind, len(old.Certificates), e.Kind, len(e.Certificates))
 		}
 	}
@@ -140,6 +141,17 @@ func TestBothProtocols(t *testing.T) {
 	}
 	fourth := night(c)
 	t.Logf("certified: ews %d, eas %d, ews %d, eas %d", first.Certified, second.Certified, third.Certified, fourth.Certified)
+}
+
+// begun counts the certificates of an entry that are valid, or were: what is to become valid later is forgotten when the
+// server does not show it.
+func begun(e directory.Entry, now time.Time) (n int) {
+	for _, c := range e.Certificates {
+		if cert, err := x509.ParseCertificate(c.Raw); err != nil || !now.Before(cert.NotBefore) {
+			n++
+		}
+	}
+	return n
 }
 
 func snapshot(t *testing.T, store directory.Store) map[directory.Address]directory.Entry {

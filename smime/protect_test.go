@@ -27,13 +27,14 @@ func TestProtectHeaders(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, outside := range []string{main, copies["carol@corp.example"].String()} {
-			if strings.Contains(outside, "plans") || strings.Contains(outside, "secret") || strings.Contains(outside, "Bcc") || strings.Count(outside, "Subject: [...]\r\n") != 1 {
+			// What is short is looked for with a sign that base64 does not have.
+			if strings.Contains(outside, " plans") || strings.Contains(outside, "Keywords:") || strings.Contains(outside, "Bcc:") || strings.Count(outside, "Subject: [...]\r\n") != 1 {
 				t.Errorf("%s: %q", name, short(outside))
 			}
 		}
 		inside := decryptAll(t, main, DecryptOptions{Verify: *crowdOptions()})
 		if !strings.Contains(inside.text, "\r\nSubject: =?utf-8?q?gr=C3=BCne?= plans\r\n") || !strings.Contains(inside.text, "\r\nKeywords: secret\r\n") ||
-			!strings.HasPrefix(inside.text, "Received: from x\r\n") || strings.Contains(inside.text, "[...]\r\n\r\n") || strings.Contains(inside.text, "Bcc") {
+			!strings.HasPrefix(inside.text, "Received: from x\r\n") || strings.Contains(inside.text, "[...]\r\n\r\n") || strings.Contains(inside.text, "Bcc:") {
 			t.Errorf("%s: %q", name, short(inside.text))
 		}
 		if head, _, _ := strings.Cut(inside.text, "\r\n\r\n"); strings.Count(head, "\r\nFrom: ") != 1 || strings.Count(head, "\r\nSubject: ") != 1 {
@@ -76,7 +77,7 @@ func TestUnprotectable(t *testing.T) {
 func TestTopicIsNotSaid(t *testing.T) {
 	mail := "From: alice@corp.example\nTo: bob@corp.example\nSubject: Re: plans\nThread-Topic: plans\n\nhello\n"
 	main, _, _, err := encryptString(t, mail, EncryptOptions{ProtectHeaders: true})
-	if err != nil || strings.Contains(main, "plans") {
+	if err != nil || strings.Contains(main, ": plans") {
 		t.Errorf("%v: %q", err, short(main))
 	}
 	if inside := decryptAll(t, main, DecryptOptions{}); !strings.Contains(inside.text, "\r\nThread-Topic: plans\r\n") {
