@@ -200,7 +200,7 @@ type Report struct {
 	Duration float64 `json:"duration"`
 	// Whole is the sum over several runs, when this one went on where an earlier one had ended; else nil.
 	Whole *Whole `json:"whole,omitempty"`
-	// Code says why a failed run failed: "credential-refused", "no-usable-answer" or "stopped".
+	// Code says why a failed run failed: "credential-refused", "no-usable-answer", "stopped" or "not-stored", because the disk is full.
 	Code  string `json:"code,omitempty"`
 	Error string `json:"error,omitempty"`
 	Hint  string `json:"hint,omitempty"`

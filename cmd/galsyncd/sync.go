@@ -31,7 +31,7 @@ func (a *app) sync() *cobra.Command {
 			"sync. With --once one sync runs in this process, without a daemon, which must not be running.\n\n" +
 			"The exit status is 0 when the address book was read (parts that the server would not list are named), 1 when so\n" +
 			"much was missing that nothing was removed, 69 when there was no usable answer, 75 when a sync is running already\n" +
-			"or the budget of one sync is used up (the next one goes on), 77 when the credential was refused.",
+			"or the budget of one sync or the disk is used up (the next one goes on), 77 when the credential was refused.",
 		Args: positional(0, 0, "nothing but options"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			switch {
@@ -88,6 +88,9 @@ func (a *app) concludeSync(r *client.Report) error {
 	case "guarded":
 		return &exitError{status: exitNotFound, err: errors.New(r.Error), hint: r.Hint}
 	case "paused":
+		return &exitError{status: exitTryAgain, err: errors.New(r.Error), hint: r.Hint}
+	}
+	if r.Code == codeNotStored {
 		return &exitError{status: exitTryAgain, err: errors.New(r.Error), hint: r.Hint}
 	}
 	for status, code := range failureCodes {
@@ -171,6 +174,8 @@ func (a *app) syncOnce(ctx context.Context, user, full bool) error {
 	switch {
 	case errors.Is(err, directory.ErrBudget):
 		r.Outcome, r.Code = string(directory.Paused), ""
+	case rooms.NoRoom(err):
+		status, r.Code, r.Hint = exitTryAgain, codeNotStored, rooms.HintNoRoom
 	case status == exitTryAgain:
 		r.Error, r.Hint = directory.StoppedText, directory.StoppedHint
 	}
@@ -203,6 +208,9 @@ func (a *app) refreshRevocation(ctx context.Context, cfg *config.Config, copy *c
 
 // failureCodes are the codes of reports of failed runs.
 var failureCodes = map[int]string{exitNotAllowed: "credential-refused", exitTryAgain: "stopped", exitNoService: "no-usable-answer"}
+
+// codeNotStored is that of a run for which there was no room on the disk: to try again helps when there is.
+const codeNotStored = "not-stored"
 
 func clientReport(r directory.Report, started time.Time) *client.Report {
 	out := &client.Report{Event: "report", Started: started, Outcome: string(r.Outcome), Added: r.Added, Changed: r.Changed, Removed: r.Removed,

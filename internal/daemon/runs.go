@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/galsyncd/galsyncd/directory"
@@ -151,6 +152,9 @@ func serviceReport(report directory.Report, err error, started, ended time.Time)
 	if err != nil {
 		out.Code, out.Error, out.Hint = failure(report, err), err.Error(), hint(err)
 	}
+	if out.Code == service.FailureStore {
+		out.Hint = HintNoRoom
+	}
 	if out.Code == service.FailureStopped {
 		out.Error, out.Hint = directory.StoppedText, directory.StoppedHint
 	}
@@ -163,6 +167,8 @@ func failure(report directory.Report, err error) string {
 	switch {
 	case stored:
 		return ""
+	case NoRoom(err):
+		return service.FailureStore
 	case permanent(err):
 		return service.FailureCredential
 	case report.Outcome == directory.Stopped:
@@ -172,6 +178,12 @@ func failure(report directory.Report, err error) string {
 	}
 	return service.FailureAnswer
 }
+
+// HintNoRoom is for NoRoom.
+const HintNoRoom = "make room on the disk of cache.dir; what was fetched is kept, and the next sync goes on from there"
+
+// NoRoom reports that nothing more can be stored: the disk, or what this user may have of it, is full.
+func NoRoom(err error) bool { return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) }
 
 // hint returns what an error advises.
 func hint(err error) string {

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -326,5 +328,19 @@ func TestServiceReport(t *testing.T) {
 	got = serviceReport(directory.Report{Outcome: directory.Guarded, Entries: 10, HeldLost: 5, HeldUncertified: 3}, nil, start, start)
 	if got.Outcome != service.OutcomeGuarded || got.Error != "the sync would have lost 5 of 10 entries, and the last usable certificate of 3" || got.Hint != directory.GuardHint || got.Code != "" {
 		t.Errorf("guarded: %+v", got)
+	}
+}
+
+// TestFullDisk: a run for which there was no room says so, and not that the server did not answer.
+func TestFullDisk(t *testing.T) {
+	for err, want := range map[error]string{
+		&os.PathError{Op: "write", Path: "cache.db", Err: syscall.ENOSPC}: service.FailureStore,
+		fmt.Errorf("store: %w", syscall.EDQUOT):                           service.FailureStore,
+		errors.New("timeout"):                                             service.FailureAnswer,
+	} {
+		r := serviceReport(directory.Report{}, err, time.Now(), time.Now())
+		if r.Code != want || (r.Hint == "") == (want == service.FailureStore) {
+			t.Errorf("%v: code %q, hint %q; want %q", err, r.Code, r.Hint, want)
+		}
 	}
 }

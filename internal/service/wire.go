@@ -193,7 +193,8 @@ const (
 const (
 	FailureCredential = "credential-refused" // or not tried, because it was refused before
 	FailureAnswer     = "no-usable-answer"
-	FailureStopped    = "stopped" // the daemon was told to stop
+	FailureStopped    = "stopped"    // the daemon was told to stop
+	FailureStore      = "not-stored" // there is no room on the disk
 )
 
 // Report is how a run ended.
@@ -214,7 +215,7 @@ type Report struct {
 	Duration float64 `json:"duration"`
 	// Whole is the sum over several runs, when this one went on where an earlier one had ended; else nil.
 	Whole *Whole `json:"whole,omitempty"`
-	// Code says why a failed run failed: FailureCredential, FailureAnswer or FailureStopped.
+	// Code says why a failed run failed: FailureCredential, FailureAnswer, FailureStopped or FailureStore.
 	Code  string `json:"code,omitempty"`
 	Error string `json:"error,omitempty"`
 	Hint  string `json:"hint,omitempty"`
