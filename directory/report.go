@@ -158,27 +158,52 @@ func (h History) Seen(e Entry) time.Time {
 	if !e.Missing.IsZero() {
 		return e.LastSeen
 	}
+	seen := h.Finished
 	for _, gap := range h.Gaps {
-		if strings.HasPrefix(string(e.Primary), gap.Prefix) {
-			return later(e.Changed, gap.Seen)
+		if strings.HasPrefix(string(e.Primary), gap.Prefix) && gap.Seen.Before(seen) {
+			seen = gap.Seen
 		}
 	}
-	return later(e.Changed, h.Finished)
+	return later(e.Changed, seen)
 }
 
-// gaps are those of a run that ends now: what was a gap before was not confirmed since.
+// gaps are those of a run that ends now. What was a gap before, and is in one now, was not confirmed since: it stays, with
+// the time of then.
 func (h History) gaps(rep Report) (all []Gap) {
+	before, at := map[string]time.Time{}, map[string]int{}
+	for _, old := range h.Gaps {
+		before[old.Prefix] = old.Seen
+	}
 	for _, p := range rep.Gaps {
 		g := Gap{Prefix: p, Seen: h.Finished, Reason: cmp.Or(rep.Reasons[p], rep.Undetermined[p])}
-		for _, old := range h.Gaps {
-			if strings.HasPrefix(p, old.Prefix) {
-				g.Seen = old.Seen
+		for n := range len(p) + 1 {
+			if seen, ok := before[p[:n]]; ok && seen.Before(g.Seen) {
+				g.Seen = seen
 			}
 		}
+		at[p] = len(all)
 		all = append(all, g)
+	}
+	for _, old := range h.Gaps {
+		for n := range len(old.Prefix) {
+			i, ok := at[old.Prefix[:n]]
+			if _, again := at[old.Prefix]; !ok || again {
+				continue
+			}
+			if len(all) < maxHistory {
+				all = append(all, old)
+				break
+			}
+			if old.Seen.Before(all[i].Seen) {
+				all[i].Seen = old.Seen // all of it looks as old as this part
+			}
+		}
 	}
 	return all
 }
+
+// maxHistory bounds the gaps that are remembered.
+const maxHistory = 2*maxGaps + maxTroubled
 
 // troubled reports that the last finished run could not ask there: it is asked for in the next one, whosever turn it is.
 func (h History) troubled(prefix string) bool {
