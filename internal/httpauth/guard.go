@@ -58,6 +58,7 @@ type guard struct {
 	now      func() time.Time
 	path     string // of the memory; empty is none
 	kept     bool   // there is, or may be, something in the memory
+	looked   stamp  // the memory as this process last read or wrote it
 
 	mu         sync.Mutex
 	known      fingerprint // of the secret seen last, within this process
@@ -76,7 +77,8 @@ func newGuard(coolDown time.Duration, now func() time.Time) *guard {
 	return g
 }
 
-// fingerprint tells credentials apart. With a memory it costs time once for each secret.
+// fingerprint tells credentials apart. With a memory it costs time once for each secret, and takes up what other processes
+// noted about this one.
 func (g *guard) fingerprint(secret []byte) fingerprint {
 	h := sha256.New()
 	h.Write(g.salt[:])
@@ -90,6 +92,7 @@ func (g *guard) fingerprint(secret []byte) fingerprint {
 	if quick != g.known {
 		g.known, g.slow = quick, slowFingerprint(secret, g.salt[:])
 	}
+	g.refresh(secret)
 	return g.slow
 }
 
@@ -169,7 +172,8 @@ func (g *guard) refusedUnseen(c fingerprint) {
 }
 
 func (g *guard) refuse() {
-	if g.refusals = min(g.refusals+1, maxRefusals); g.refusals == maxRefusals {
+	defer g.alone()()
+	if g.refusals = min(max(g.refusals, g.elsewhere())+1, maxRefusals); g.refusals == maxRefusals {
 		g.since = g.now()
 		g.until = g.since.Add(g.coolDown)
 	}

@@ -9,6 +9,8 @@ import (
 	"io/fs"
 	"net/http"
 	"os"
+	"path/filepath"
+	"syscall"
 	"time"
 
 	"golang.org/x/crypto/argon2"
@@ -60,8 +62,72 @@ func (g *guard) remember(path string) error {
 		g.kept = true
 		g.restore(b)
 	}
-	g.path = path
+	g.path, g.looked = path, look(path)
 	return nil
+}
+
+// stamp tells one state of a file from another: root's probe writes it, and hands it to the daemon's user after that. The
+// zero value: there is no file.
+type stamp struct {
+	inode   uint64
+	changed syscall.Timespec
+}
+
+func look(path string) stamp {
+	info, err := os.Stat(path)
+	if err != nil {
+		return stamp{}
+	}
+	t, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return stamp{}
+	}
+	return stamp{t.Ino, t.Ctim}
+}
+
+// refresh takes up what another process, such as galsyncd probe beside the daemon, noted about a secret since the memory was
+// last looked at. Each process has a salt of its own, so that the secret itself tells whether it is meant.
+func (g *guard) refresh(secret []byte) {
+	now := look(g.path)
+	if now == g.looked {
+		return
+	}
+	if g.looked, g.kept = now, now != (stamp{}); !g.kept {
+		return // another one was accepted, perhaps with another secret: that forgives nothing here
+	}
+	m, ok := g.read()
+	if !ok || fingerprint(m.credential) != slowFingerprint(secret, m.salt) {
+		return
+	}
+	if g.credential != g.slow {
+		g.credential, g.refusals, g.showing = g.slow, 0, 0
+	}
+	if m.Refusals > g.refusals || m.Until.After(g.until) {
+		g.take(m)
+	}
+}
+
+// elsewhere is how many refusals another process noted since the memory was last looked at. Whether they are of the same
+// secret is not known here; it is taken to be.
+func (g *guard) elsewhere() int {
+	if g.path == "" || look(g.path) == g.looked {
+		return 0
+	}
+	m, _ := g.read()
+	return m.Refusals
+}
+
+// alone keeps other processes from counting at the same time. Without the right to it the guard counts on.
+func (g *guard) alone() (release func()) {
+	if g.path == "" {
+		return func() {}
+	}
+	dir, err := os.Open(filepath.Dir(g.path))
+	if err != nil {
+		return func() {}
+	}
+	_ = syscall.Flock(int(dir.Fd()), syscall.LOCK_EX)
+	return func() { _ = dir.Close() }
 }
 
 // ReadLockout tells from the file of Options.LockoutFile whether a credential is left alone at a time, so that this can be
@@ -103,19 +169,44 @@ func LockedOut(ctx context.Context, o Options) error {
 	return nil
 }
 
-// restore takes the count of an earlier process. A clock that was wrong then cannot make the wait longer than it is now.
+// counted is a memory that was read and makes sense.
+type counted struct {
+	memory
+	salt, credential []byte
+}
+
+func (g *guard) read() (counted, bool) {
+	b, err := readPrivate(g.path, maxMemory)
+	if err != nil {
+		return counted{}, false
+	}
+	return g.parse(b)
+}
+
+func (g *guard) parse(b []byte) (c counted, ok bool) {
+	if json.Unmarshal(b, &c.memory) != nil {
+		return counted{}, false
+	}
+	var err1, err2 error
+	c.salt, err1 = base64.StdEncoding.DecodeString(c.Salt)
+	c.credential, err2 = base64.StdEncoding.DecodeString(c.Credential)
+	if err1 != nil || err2 != nil || len(c.salt) != len(g.salt) || len(c.credential) != len(g.credential) || c.Refusals < 1 || c.Refusals > maxRefusals {
+		return counted{}, false
+	}
+	return c, true
+}
+
+// restore takes the count of an earlier process.
 func (g *guard) restore(b []byte) {
-	var m memory
-	if json.Unmarshal(b, &m) != nil {
-		return
+	if m, ok := g.parse(b); ok {
+		g.salt, g.credential = [16]byte(m.salt), fingerprint(m.credential)
+		g.take(m)
 	}
-	salt, err1 := base64.StdEncoding.DecodeString(m.Salt)
-	credential, err2 := base64.StdEncoding.DecodeString(m.Credential)
-	if err1 != nil || err2 != nil || len(salt) != len(g.salt) || len(credential) != len(g.credential) || m.Refusals < 1 || m.Refusals > maxRefusals {
-		return
-	}
-	g.salt, g.credential, g.refusals = [16]byte(salt), fingerprint(credential), m.Refusals
-	g.since, g.until = m.Since, m.Until
+}
+
+// take takes a count over. A clock that was wrong then cannot make the wait longer than it is now.
+func (g *guard) take(m counted) {
+	g.refusals, g.since, g.until = m.Refusals, m.Since, m.Until
 	if latest := g.now().Add(g.coolDown); g.until.After(latest) {
 		g.until = latest
 	}
@@ -126,6 +217,7 @@ func (g *guard) save() {
 	if g.path == "" {
 		return
 	}
+	defer func() { g.looked = look(g.path) }()
 	if g.kept = g.refusals > 0; !g.kept {
 		_ = os.Remove(g.path)
 		return

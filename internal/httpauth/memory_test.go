@@ -245,3 +245,48 @@ func TestLockedOut(t *testing.T) {
 		t.Errorf("the password was shown %d times", shown.Load())
 	}
 }
+
+// TestProcessesCountTogether: a process beside the daemon, such as galsyncd probe, counts the refusals that the other one met
+// since it began, whichever of the two wrote them down.
+func TestProcessesCountTogether(t *testing.T) {
+	for _, order := range []string{"abab", "aabb", "baab", "abba", "bbaa"} {
+		var shown atomic.Int64
+		url, pool := start(t, refusing(&shown))
+		file := filepath.Join(t.TempDir(), "refusals")
+		now := time.Date(2026, 11, 21, 2, 30, 0, 0, time.UTC)
+		ask := map[rune]func(password string) int{}
+		for _, name := range "ab" {
+			x := newClient(t, url, pool, func(o *Options) {
+				o.Method, o.LockoutFile, o.Now = Basic, file, func() time.Time { return now }
+			})
+			ask[name] = func(password string) int {
+				x.password.Store(password)
+				status, _, err := x.ask(t, "q")
+				if errors.Is(err, ErrLockedOut) {
+					return -1
+				}
+				return status
+			}
+		}
+		for i, name := range order {
+			if got := ask[name](secret); (i < 2) != (got == 401) || i >= 2 && got != -1 {
+				t.Errorf("%s, question %d: %d", order, i, got)
+			}
+		}
+		now = now.Add(6*time.Hour + time.Second) // one more try is for both together
+		if first, second := ask['a'](secret), ask['b'](secret); first != 401 || second != -1 {
+			t.Errorf("%s, after the wait: %d, %d", order, first, second)
+		}
+		if shown.Load() != 3 {
+			t.Errorf("%s: the password was shown %d times", order, shown.Load())
+		}
+		if first, second := ask['a']("right"), ask['b']("right"); first != 200 || second != 200 {
+			t.Errorf("%s, another password: %d, %d", order, first, second)
+		}
+		for i, want := range []int{401, 401, -1} { // the other's success with another secret forgives nothing
+			if got, other := ask['a'](secret), ask['b']("right"); got != want || other != 200 {
+				t.Errorf("%s, beside a process with another password, question %d: %d, %d", order, i, got, other)
+			}
+		}
+	}
+}
