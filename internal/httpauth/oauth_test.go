@@ -208,6 +208,34 @@ func TestRefreshTokenOfTwoProcesses(t *testing.T) {
 	}
 }
 
+// TestSignInBehindALink: a symbolic link to the file stays one, and what it leads to is what is renewed.
+func TestSignInBehindALink(t *testing.T) {
+	x := newOAuthTest(t, nil)
+	x.login(t)
+	moved := filepath.Join(t.TempDir(), "token")
+	if err := errors.Join(os.Rename(x.file, moved), os.Symlink(moved, x.file)); err != nil {
+		t.Fatal(err)
+	}
+	direct := newClient(t, x.url, x.roots, func(o *Options) {
+		o.Method, o.Username, o.Password, o.OAuth, o.Now = OAuth2, "", nil, x.options(x.url), x.clock
+		o.OAuth.RefreshTokenFile = moved
+	})
+	for range 3 {
+		x.wantHello(t)
+		if status, _, err := direct.ask(t, "q"); status != 200 || err != nil {
+			t.Fatalf("by its own name: %d %v", status, err)
+		}
+		x.pass(time.Minute)
+	}
+	if to, err := os.Readlink(x.file); to != moved || err != nil {
+		t.Errorf("the link leads to %q, %v", to, err)
+	}
+	x.login(t)
+	if to, err := os.Readlink(x.file); to != moved || err != nil {
+		t.Errorf("after a new sign-in the link leads to %q, %v", to, err)
+	}
+}
+
 func TestRefreshTokenThatEnded(t *testing.T) {
 	x := newOAuthTest(t, nil)
 	x.login(t)

@@ -92,6 +92,14 @@ func replaceFile(path string, content []byte) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
+// behindLinks is the file that a name leads to: a link to it would be replaced instead of it.
+func behindLinks(path string) string {
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		return real
+	}
+	return path
+}
+
 // lockFile keeps other processes away from a file that is read, used and replaced.
 func lockFile(ctx context.Context, path string) (unlock func(), err error) {
 	f, err := os.OpenFile(path+".lock", os.O_CREATE|os.O_RDWR|syscall.O_CLOEXEC, 0o600)
@@ -115,7 +123,7 @@ func lockFile(ctx context.Context, path string) (unlock func(), err error) {
 // refresh trades the refresh token for an access token (RFC 6749 section 6). The one that comes back is kept before the
 // access token is used: the old one may be good for one use only.
 func (m *oauthMethod) refresh(ctx context.Context) (*bearer, error) {
-	path := m.options.RefreshTokenFile
+	path := behindLinks(m.options.RefreshTokenFile)
 	unlock, err := lockFile(ctx, path)
 	if err != nil {
 		return nil, fmt.Errorf("use the saved sign-in: %w", err)
@@ -175,7 +183,8 @@ func DeviceLogin(ctx context.Context, o Options, show func(DevicePrompt)) error 
 		return fmt.Errorf("prepare the sign-in: %w", err)
 	}
 	a := &o.OAuth
-	if err := writable(a.RefreshTokenFile); err != nil {
+	path := behindLinks(a.RefreshTokenFile)
+	if err := writable(path); err != nil {
 		return fmt.Errorf("prepare the sign-in: the token could not be kept: %w", err)
 	}
 	ctx = context.WithValue(ctx, oauth2.HTTPClient, a.client(roots))
@@ -204,13 +213,13 @@ func DeviceLogin(ctx context.Context, o Options, show func(DevicePrompt)) error 
 	case t.RefreshToken == "":
 		return errors.New("the server gave no refresh token; add offline_access to exchange.auth.scopes")
 	}
-	unlock, err := lockFile(ctx, a.RefreshTokenFile)
+	unlock, err := lockFile(ctx, path)
 	if err != nil {
 		return fmt.Errorf("save the sign-in: %w", err)
 	}
 	defer unlock()
 	s := &savedSignIn{ID: rand.Text(), TokenURL: a.TokenURL, ClientID: a.ClientID, RefreshToken: t.RefreshToken}
-	return s.save(a.RefreshTokenFile)
+	return s.save(path)
 }
 
 // printable reports whether strings of a server can be shown on a terminal.
