@@ -75,11 +75,18 @@ timing:
 generate:
 	$(GO) run ./cmd/galsyncd docs man
 
+# The units name the program where it is installed.
+unit = sed 's|/usr/local/bin|$(PREFIX)/bin|' $(1) | install -D -m 0644 /dev/stdin $(2)
+completion = bin/galsyncd completion $(1) | install -D -m 0644 /dev/stdin $(2)
+
 install: bin/galsyncd
 	install -D -m 0755 bin/galsyncd $(DESTDIR)$(PREFIX)/bin/galsyncd
-	install -D -m 0644 systemd/galsyncd.service $(DESTDIR)$(PREFIX)/lib/systemd/system/galsyncd.service
-	install -D -m 0644 systemd/user/galsyncd.service $(DESTDIR)$(PREFIX)/lib/systemd/user/galsyncd.service
+	$(call unit,systemd/galsyncd.service,$(DESTDIR)$(PREFIX)/lib/systemd/system/galsyncd.service)
+	$(call unit,systemd/user/galsyncd.service,$(DESTDIR)$(PREFIX)/lib/systemd/user/galsyncd.service)
 	install -D -m 0644 systemd/galsyncd.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/galsyncd.conf
+	$(call completion,bash,$(DESTDIR)$(PREFIX)/share/bash-completion/completions/galsyncd)
+	$(call completion,zsh,$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_galsyncd)
+	$(call completion,fish,$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/galsyncd.fish)
 	for page in man/*.[1-8]; do install -D -m 0644 $$page $(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/$${page##*/} || exit 1; done
 
 clean:

@@ -155,4 +155,10 @@ func (s *settings) tell(w io.Writer, server *exchangesim.Server) {
 	if !s.options.Plain {
 		fmt.Fprintf(w, "tls authority in %s\n", s.caFile)
 	}
+	if s.smimeCAFile != "" {
+		fmt.Fprintf(w, "authority of the people's certificates in %s\n", s.smimeCAFile)
+	}
+	if s.identities != "" {
+		fmt.Fprintf(w, "keys of people in %s\n", s.identities)
+	}
 }

@@ -174,6 +174,9 @@ func (a *app) runServe(ctx context.Context, user bool) error {
 		server.Role, mode = service.RoleUser, service.UserMode
 		encrypter.NoKeyring = keysErr
 		server.Encrypter = encrypter
+		if keysErr != nil {
+			server.Recipients = rooms.WithoutKeyring{Recipients: book}
+		}
 		none := rooms.NoKeyring{Err: keysErr}
 		server.Keyring, server.Decrypter, server.Signer = none, none, none
 		if keysErr == nil {

@@ -132,6 +132,8 @@ func TestRefusals(t *testing.T) {
 		{"cipher", "[encryption]\ncipher = \"rc2\"", `"rc2" is not one of the possible values; set "auto" or "aes-256-cbc" or "aes-256-gcm"`},
 		{"sendmail", "[sendmail]\ncommand = [\"/bin/sh\"]", `["/bin/sh"] is not built into this version; set ["/usr/sbin/sendmail", "-i"]`},
 		{"backslash", "[cache]\ndir = \"CORP\\svc\"", `single quotes: 'EXAMPLE\user'`},
+		{"bare word", "[encryption]\ncipher = nothing", `a text stands in quotes`},
+		{"bare duration", "[sync]\nmax_removals = 20%", `so do durations and percentages`},
 		{"syntax", "[sync]\nschedule = ", `config.toml:7: `},
 		{"not UTF-8", "# \xff", `config.toml:6: `},
 	} {

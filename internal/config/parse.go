@@ -71,8 +71,11 @@ func (d *document) syntax(data []byte) {
 		line, _ = de.Position()
 	}
 	text := strings.TrimPrefix(err.Error(), "toml: ")
-	if strings.Contains(text, "escape character") {
+	switch {
+	case strings.Contains(text, "escape character"):
 		text += `; a text with a backslash stands in single quotes: 'EXAMPLE\user'`
+	case strings.Contains(text, "start of value"), strings.Contains(text, "expected keyword"), strings.Contains(text, "expected newline"):
+		text += `; a text stands in quotes: "ntlm"; so do durations and percentages`
 	}
 	d.problem(line, "", "%s", text)
 }

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/galsyncd/galsyncd/internal/keyring"
+	"github.com/galsyncd/galsyncd/internal/recipients"
 	"github.com/galsyncd/galsyncd/internal/service"
 )
 
@@ -112,6 +114,20 @@ func keyringProblem(attempt string, err error) error {
 // NoKeyring stands for a keyring that could not be opened: it answers every request with the reason. It implements
 // service.Keyring, service.Decrypter and service.Signer.
 type NoKeyring struct{ Err error }
+
+// WithoutKeyring answers look-ups with the warning that what is installed in the keyring did not count. It implements
+// service.Recipients.
+type WithoutKeyring struct{ service.Recipients }
+
+// Lookup implements service.Recipients.
+func (w WithoutKeyring) Lookup(ctx context.Context, addresses []string) (recipients.Result, error) {
+	result, err := w.Recipients.Lookup(ctx, addresses)
+	for i := range result.Recipients {
+		a := &result.Recipients[i]
+		a.Warnings = append(slices.Clip(a.Warnings), "the keyring cannot be used, so no certificate installed there counted: galsyncd status says why")
+	}
+	return result, err
+}
 
 // Status implements service.Keyring.
 func (n NoKeyring) Status(context.Context) (service.KeyringStatus, error) {

@@ -207,11 +207,11 @@ var errCopies = errors.New("encrypted copies are missing or unfinished")
 func (c *copies) open(e Envelope) (io.WriteCloser, error) {
 	if c.parts == nil && !e.Blind && len(c.list) > 0 {
 		return nil, NewProblem(CodeSplitNeedsMultipart, "the recipients have RSA and elliptic curve keys, and encryption.mixed gives each kind a copy of its own",
-			"ask for all copies with Accept: multipart/mixed (on the command line: --bcc-dir)")
+			"have a copy written for each kind: --bcc-dir DIR (over the socket: Accept: multipart/mixed)")
 	}
 	if c.parts == nil && e.Blind {
 		return nil, NewProblem(CodeBccNeedsMultipart, "the mail has Bcc recipients, whose copies must differ from that of the others",
-			"ask for all copies with Accept: multipart/mixed (on the command line: --bcc-dir), or remove the Bcc header")
+			"have a copy written for each of them: --bcc-dir DIR (over the socket: Accept: multipart/mixed), or remove the Bcc header")
 	}
 	if len(c.list) > maxAddresses {
 		return nil, NewProblem(CodeTooLarge, "the mail has too many Bcc recipients", "")
