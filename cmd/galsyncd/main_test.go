@@ -42,7 +42,7 @@ func scriptCommands() map[string]func(*testscript.TestScript, bool, []string) {
 		"web":          cmdWeb,          // web start|again FOLDER | web stop | web asked OP NUMBER | web reset
 		"requests":     cmdRequests,     // requests COUNTER OP NUMBER | requests reset
 		"configure":    cmdConfigure,    // configure FILE [KEY=TOML...]
-		"daemon":       cmdDaemon,       // daemon start|stop|kill NAME [@nobody] [ARG...]
+		"daemon":       cmdDaemon,       // daemon start|idle|stop|kill NAME [@nobody] [ARG...]
 		"json":         cmdJSON,         // json PATH OP VALUE, of the last standard output
 		"damage":       cmdDamage,       // damage flip|truncate|overwrite|schema FILE [NUMBER]
 		"mode":         cmdMode,         // mode FILE OCTAL

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"net"
 	"os"
 	"os/exec"
@@ -25,11 +26,15 @@ type daemonProcess struct {
 // other name on $SOCKET.
 func cmdDaemon(w *world, neg bool, args []string) {
 	if neg || len(args) < 2 {
-		w.Fatalf("usage: daemon start|stop|kill NAME [@nobody] [ARG...]")
+		w.Fatalf("usage: daemon start|idle|stop|kill NAME [@nobody] [ARG...]")
 	}
 	name := args[1]
-	if args[0] == "start" {
+	switch args[0] {
+	case "start":
 		w.startDaemon(name, args[2:])
+		return
+	case "idle":
+		w.awaitIdle()
 		return
 	}
 	d := w.daemons[name]
@@ -51,7 +56,7 @@ func cmdDaemon(w *world, neg bool, args []string) {
 		w.Check(d.cmd.Process.Kill())
 		w.await(d, "die")
 	default:
-		w.Fatalf("daemon %s: not one of start, stop, kill", args[0])
+		w.Fatalf("daemon %s: not one of start, idle, stop, kill", args[0])
 	}
 	for _, complaint := range readAloud(w.ReadFile(d.log), 1) {
 		w.Fatalf("%s: %s", d.log, complaint)
@@ -92,6 +97,22 @@ func (w *world) startDaemon(name string, args []string) {
 		case <-time.After(5 * time.Millisecond):
 		}
 	}
+}
+
+// awaitIdle waits until the daemon has had a run, which it begins by itself, and has none any more.
+func (w *world) awaitIdle() {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		out, err := w.command("", "galsyncd", "--json", "status").Output()
+		w.Check(err)
+		var status struct {
+			Source struct{ State, LastError any }
+		}
+		w.Check(json.Unmarshal(out, &status))
+		if status.Source.State != "running" && status.Source.LastError != nil {
+			return
+		}
+	}
+	w.Fatalf("the daemon does not come to rest")
 }
 
 func (w *world) await(d *daemonProcess, what string) {

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/galsyncd/galsyncd/internal/exchangesim"
+	"github.com/galsyncd/galsyncd/internal/interop"
 )
 
 // password of the account of the stand-in, written to exchange-password.
@@ -67,8 +68,15 @@ func exchangeOptions(w *world, args []string) exchangesim.Options {
 	auth := f.String("auth", "none", "")
 	f.Func("names", "", func(s string) error { o.Names = strings.Split(s, ","); return nil })
 	w.Check(f.Parse(args))
-	o.Seed, o.Auth = 1, exchangesim.Auth(*auth)
+	o.Seed, o.Auth, o.Listen = 1, exchangesim.Auth(*auth), w.freeAddress()
 	return o
+}
+
+// freeAddress is a place for a server that stops and comes back there: nobody else is given it in between.
+func (w *world) freeAddress() string {
+	port, err := interop.FreePort()
+	w.Check(err)
+	return "127.0.0.1:" + port
 }
 
 func (w *world) writeCertificate(name string, c *x509.Certificate) {

@@ -27,7 +27,7 @@ func cmdWeb(w *world, neg bool, args []string) {
 	}
 	switch {
 	case (args[0] == "start" || args[0] == "again") && len(args) == 2:
-		address := "127.0.0.1:0"
+		address := w.freeAddress()
 		if args[0] == "again" {
 			address = w.web.server.Listener.Addr().String()
 		}

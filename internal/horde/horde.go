@@ -8,7 +8,6 @@ import (
 	"encoding/base64"
 	"fmt"
 	"io/fs"
-	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -17,6 +16,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/galsyncd/galsyncd/internal/interop"
 )
 
 // site holds the configuration of both programs; FOLDER, LDAPPORT and the like stand for what only a run knows.
@@ -216,17 +217,11 @@ func need(t *testing.T, debianPackage string, files ...string) {
 	}
 }
 
-// freePort is a port of loopback that was free a moment ago. It is below those that the system gives out by itself, one of
-// which anybody may be given in the meantime.
 func freePort(t *testing.T) string {
 	t.Helper()
-	for range 100 {
-		port := strconv.Itoa(20000 + rand.IntN(10000))
-		if l, err := net.Listen("tcp", "127.0.0.1:"+port); err == nil {
-			_ = l.Close()
-			return port
-		}
+	port, err := interop.FreePort()
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Fatal("a hundred ports are in use")
-	return ""
+	return port
 }

@@ -7,15 +7,15 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"io"
-	"math/rand/v2"
 	"net"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"testing"
 	"time"
+
+	"github.com/galsyncd/galsyncd/internal/interop"
 )
 
 // need skips the test when a peer is not installed; with CI=true it fails.
@@ -125,19 +125,13 @@ func (a *acceptor) accept(mech string, token, binding []byte, first bool) accept
 	return got
 }
 
-// freePort is a port of loopback that was free a moment ago. It is below those that the system gives out by itself, one of
-// which anybody may be given in the meantime.
 func freePort(t *testing.T) string {
 	t.Helper()
-	for range 100 {
-		port := strconv.Itoa(20000 + rand.IntN(10000))
-		if l, err := net.Listen("tcp", "127.0.0.1:"+port); err == nil {
-			_ = l.Close()
-			return port
-		}
+	port, err := interop.FreePort()
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Fatal("a hundred ports are in use")
-	return ""
+	return port
 }
 
 // listening waits until something answers on a port of loopback.

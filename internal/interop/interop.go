@@ -4,9 +4,12 @@ package interop
 import (
 	"bytes"
 	"context"
+	"math/rand/v2"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -69,4 +72,19 @@ func SocketFolder(t testing.TB) string {
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	return dir
+}
+
+// FreePort is a port of loopback that was free a moment ago. It is below those that the system gives out by itself, one of
+// which anybody may be given in the meantime.
+func FreePort() (string, error) {
+	var problem error
+	for range 100 {
+		port := strconv.Itoa(20000 + rand.IntN(10000))
+		l, err := net.Listen("tcp", "127.0.0.1:"+port)
+		if err == nil {
+			return port, l.Close()
+		}
+		problem = err
+	}
+	return "", problem
 }
