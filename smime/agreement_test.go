@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
+	"fmt"
 	"io"
 	"testing"
 	"time"
@@ -17,6 +18,14 @@ import (
 	"github.com/galsyncd/galsyncd/internal/testca"
 	"github.com/galsyncd/galsyncd/trust"
 )
+
+// exponent is a key whose certificate says another public exponent.
+type exponent struct {
+	*rsa.PrivateKey
+	e int
+}
+
+func (k exponent) Public() crypto.PublicKey { return &rsa.PublicKey{N: k.N, E: k.e} }
 
 // What trust lets pass, cms must be able to encrypt to: else a mail program shows a lock that does not close.
 func TestTrustAndCMSAgree(t *testing.T) {
@@ -36,6 +45,12 @@ func TestTrustAndCMSAgree(t *testing.T) {
 		"P-384":    func() (crypto.Signer, error) { return ecdsa.GenerateKey(elliptic.P384(), rand.Reader) },
 		"P-521":    func() (crypto.Signer, error) { return ecdsa.GenerateKey(elliptic.P521(), rand.Reader) },
 		"Ed25519":  func() (crypto.Signer, error) { _, key, err := ed25519.GenerateKey(rand.Reader); return key, err },
+	}
+	for _, e := range []int{2, 3, 4, 1<<31 - 1, 1<<31 + 1, 1<<40 + 1} {
+		made[fmt.Sprintf("RSA 2048, exponent %d", e)] = func() (crypto.Signer, error) {
+			key, err := rsa.GenerateKey(rand.Reader, 2048)
+			return exponent{key, e}, err
+		}
 	}
 	usable := 0
 	for name, make := range made {
@@ -58,7 +73,7 @@ func TestTrustAndCMSAgree(t *testing.T) {
 			}
 		}
 	}
-	if usable != 5 {
-		t.Errorf("%d certificates were usable, want 5", usable)
+	if usable != 7 {
+		t.Errorf("%d certificates were usable, want 7", usable)
 	}
 }

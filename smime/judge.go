@@ -109,6 +109,10 @@ func (j *judging) signature(s *cms.Signer, certs []*x509.Certificate) Signature 
 		result.Verdict = worse(result.Verdict, Untrusted)
 		result.Reasons = append(result.Reasons, "signed with SHA-1; such signatures can be forged")
 	}
+	if result.Verdict == ExpiredThen && outOfTime(s.SigningTime, cert) {
+		result.Verdict = Untrusted
+		result.Reasons = append(result.Reasons, "by the signer's own claim it was signed when the certificate was not valid")
+	}
 	if result.Verdict == Valid {
 		result.Reasons = []string{fmt.Sprintf("signed by %s, whose certificate names %s", cert.Subject, j.from)}
 	}
@@ -191,10 +195,15 @@ func (j *judging) timeWarnings(claimed time.Time, cert *x509.Certificate) []stri
 		return nil
 	case claimed.After(j.now.Add(clockSkew)):
 		return []string{fmt.Sprintf("the claimed time of signing, %s, is in the future", claimed.UTC().Format(time.DateTime))}
-	case claimed.Before(cert.NotBefore), claimed.After(cert.NotAfter):
+	case outOfTime(claimed, cert):
 		return []string{fmt.Sprintf("at the claimed time of signing, %s, the certificate was not valid", claimed.UTC().Format(time.DateTime))}
 	}
 	return nil
+}
+
+// outOfTime reports a claimed time of signing at which the certificate was not valid; without a claim it is false.
+func outOfTime(claimed time.Time, cert *x509.Certificate) bool {
+	return !claimed.IsZero() && (claimed.Before(cert.NotBefore) || claimed.After(cert.NotAfter))
 }
 
 func describe(cert *x509.Certificate) *SignerCertificate {

@@ -20,7 +20,7 @@ const (
 	// OtherAddress: as Valid, but the certificate does not name the From address, or there is not one From address.
 	OtherAddress Verdict = "valid-but-other-address"
 	// ExpiredThen: the signature is good and its certificate has expired. It may have been valid when the mail was
-	// signed; nobody can prove when that was.
+	// signed; nobody can prove when that was. With a claimed time of signing at which it was not the verdict is Untrusted.
 	ExpiredThen Verdict = "expired-then"
 	// Untrusted: the signature is good, but nobody who is trusted says whose it is, or its certificate or its digest is
 	// not fit for signatures.

@@ -21,6 +21,9 @@ const (
 	MaxRSABits = 8192
 )
 
+// maxExponent is the largest public exponent that crypto/rsa works with.
+const maxExponent = 1<<31 - 1
+
 const dateLayout = "2006-01-02"
 
 // checkValidity holds the time of the decision against the certificate's own (RFC 5280 section 4.1.2.5).
@@ -134,8 +137,8 @@ func rsaObstacles(key *rsa.PublicKey) []string {
 		return []string{fmt.Sprintf("an RSA key of %d bits; at least %d are needed", bits, MinRSABits)}
 	case bits > MaxRSABits:
 		return []string{fmt.Sprintf("an RSA key of %d bits; at most %d are supported", bits, MaxRSABits)}
-	case key.E < 3 || key.E%2 == 0 || key.N.Bit(0) == 0:
-		return []string{"an RSA key that is not one: its exponent must be odd and at least 3, its modulus odd"}
+	case key.E < 3 || key.E > maxExponent || key.E%2 == 0 || key.N.Bit(0) == 0:
+		return []string{"an RSA key that is not one, or not usable: its exponent must be odd and from 3 to 2147483647, its modulus odd"}
 	}
 	return nil
 }

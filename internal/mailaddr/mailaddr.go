@@ -9,6 +9,7 @@ package mailaddr
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -24,7 +25,7 @@ const MaxLength = 320
 var ErrInvalid = errors.New("not a mail address")
 
 // Address is a mail address in canonical form: lower case, Unicode NFC in the local part, the domain in A-labels, no
-// display name and no "smtp:" prefix. The zero value is no address.
+// display name and no "smtp:" prefix, no dot at the end of the domain. The zero value is no address.
 type Address string
 
 // profile maps and checks a domain for look-up (UTS #46), without demanding what old internal domains break: underscores
@@ -49,7 +50,7 @@ func Parse(s string) (Address, error) {
 		return "", fmt.Errorf("%w: %q has a character that no local part has", ErrInvalid, s)
 	}
 	ascii, err := profile.ToASCII(domain)
-	if err != nil || ascii == "" || strings.ContainsFunc(ascii, notInDomain) {
+	if err != nil || slices.Contains(strings.Split(ascii, "."), "") || strings.ContainsFunc(ascii, notInDomain) {
 		return "", fmt.Errorf("%w: %q has no usable domain", ErrInvalid, s)
 	}
 	a := local + "@" + strings.ToLower(ascii)

@@ -21,6 +21,7 @@ func TestParse(t *testing.T) {
 		{"", ""}, {"bob", ""}, {"@corp.example", ""}, {"bob@", ""},
 		{"a b@corp.example", ""}, {"a@b@corp.example", ""}, {`"a"@corp.example`, ""},
 		{"a,b@corp.example", ""}, {"bob@corp.example\n", "bob@corp.example"}, {"bob\x00@corp.example", ""},
+		{"bob@corp.example.", ""}, {"bob@.corp.example", ""}, {"bob@corp..example", ""}, {"bob@.", ""}, {"bob@corp.example\u3002", ""},
 		{"bob@corp .example", ""}, {"bob@[1.2.3.4]", ""}, {"bob@\xff", ""},
 		{strings.Repeat("a", 320) + "@x", ""},
 	} {
