@@ -108,8 +108,6 @@ func (s signatureScheme) verify(pub crypto.PublicKey, message, digest, signature
 	switch key := pub.(type) {
 	case *rsa.PublicKey:
 		switch {
-		case key.N.BitLen() > maxRSABits:
-			return false
 		case s.kind == RSAPKCS1v15:
 			return rsa.VerifyPKCS1v15(key, s.hash, digest, signature) == nil
 		case s.kind == RSAPSS:

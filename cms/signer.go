@@ -2,6 +2,8 @@ package cms
 
 import (
 	"bytes"
+	"crypto"
+	"crypto/rsa"
 	"crypto/subtle"
 	"crypto/x509"
 	"encoding/asn1"
@@ -60,7 +62,7 @@ func (v *verifier) judge(info *signerInfo, s *Signer) error {
 	if len(s.Certificates) == 0 {
 		return ErrNoCertificate
 	}
-	return s.check(scheme, messages, info.signatureValue)
+	return v.check(s, scheme, messages, info.signatureValue)
 }
 
 // signedMessage is what may have been signed, with its digest.
@@ -99,20 +101,35 @@ func (v *verifier) signedContent(scheme signatureScheme, digest []byte) ([]signe
 }
 
 // check keeps the certificates whose key verifies one of the messages.
-func (s *Signer) check(scheme signatureScheme, messages []signedMessage, signature []byte) error {
+func (v *verifier) check(s *Signer, scheme signatureScheme, messages []signedMessage, signature []byte) error {
 	var good []*x509.Certificate
+	why := ErrSignature
 	for _, cert := range s.Certificates {
-		if slices.ContainsFunc(messages, func(m signedMessage) bool {
-			return scheme.verify(publicKey(cert), m.message, m.digest, signature)
-		}) {
+		if v.checks++; v.checks > maxChecks {
+			why = syntaxError("more than %d keys to try", maxChecks)
+			break
+		}
+		key := publicKey(cert)
+		if slow(key) {
+			why = unsupported("a key that is too slow to verify with")
+			continue
+		}
+		if slices.ContainsFunc(messages, func(m signedMessage) bool { return scheme.verify(key, m.message, m.digest, signature) }) {
 			good = append(good, cert)
 		}
 	}
 	if len(good) == 0 {
-		return ErrSignature
+		return why
 	}
 	s.Certificates = good
 	return nil
+}
+
+// slow reports an RSA key with which one signature takes so long to verify that a few could keep the processor busy: more than
+// 8192 bits, or more than 4096 with an exponent above the usual 65537.
+func slow(key crypto.PublicKey) bool {
+	k, ok := key.(*rsa.PublicKey)
+	return ok && (k.N.BitLen() > 8192 || k.N.BitLen() > 4096 && k.E > 65537)
 }
 
 // checkAttributes holds the signed attributes to RFC 5652 sections 11.1 and 11.2.

@@ -17,10 +17,11 @@ import (
 	cryptobyte_asn1 "golang.org/x/crypto/cryptobyte/asn1"
 )
 
-// Limits of what one message may cost: digests at a time, certificates tried for one signer.
+// Limits of what one message may cost: digests at a time, certificates tried for one signer, keys tried for all of them.
 const (
 	maxDigests    = 8
 	maxCandidates = 8
+	maxChecks     = 64
 )
 
 // VerifyOptions say where content comes from and goes to, and what is accepted. Nil and the zero value verify a message
@@ -124,6 +125,7 @@ type verifier struct {
 	known   knownCertificates
 	infos   [][]byte
 	digests map[crypto.Hash][]byte
+	checks  int // keys tried so far
 }
 
 // firstByte remembers the first byte written to it.

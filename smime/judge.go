@@ -61,11 +61,57 @@ func (o *VerifyOptions) maxContent() int64 {
 // clockSkew is how far ahead the clock of a signer may be.
 const clockSkew = 5 * time.Minute
 
+// Limits of what one mail may cost, over all its layers and parts: anybody can write a mail with signatures and certificates
+// that take long to examine.
+const (
+	maxMessages = maxLayers + maxSignedParts // signed and compressed messages
+	maxJudged   = 16                         // certificates of signers
+)
+
 // judging is the judgement over the signers of one mail.
 type judging struct {
 	opts *VerifyOptions
 	from author
 	now  time.Time
+	// messages and judged count what was examined in the whole mail.
+	messages, judged *int
+}
+
+func newJudging(h header, opts *VerifyOptions) judging {
+	return judging{opts: opts, from: readFrom(h), now: opts.now(), messages: new(int), judged: new(int)}
+}
+
+// another reports whether one more message may be examined.
+func (j *judging) another() bool {
+	*j.messages++
+	return *j.messages <= maxMessages
+}
+
+// judgement is what is known about the certificate of a signer.
+type judgement struct {
+	findings   []trust.Finding
+	revocation trust.Revocation
+}
+
+// candidates are the certificates of one signed message, and what was found out about those that signed it.
+type candidates struct {
+	judging *judging
+	certs   []*x509.Certificate
+	known   map[string]judgement
+}
+
+// judge judges a certificate; ok is false when it would be one too many.
+func (c *candidates) judge(cert *x509.Certificate) (result judgement, ok bool) {
+	if result, ok = c.known[string(cert.Raw)]; ok {
+		return result, true
+	}
+	if *c.judging.judged++; *c.judging.judged > maxJudged {
+		return result, false
+	}
+	q, policy := c.judging.question(c.certs), c.judging.opts.policy()
+	result = judgement{policy.ForSigning(cert, q), policy.Revocation(cert, q)}
+	c.known[string(cert.Raw)] = result
+	return result, true
 }
 
 // layer judges all signers of a SignedData.
@@ -76,8 +122,9 @@ func (j *judging) layer(signed *cms.Signed) Layer {
 		return l
 	}
 	l.Verdict = Invalid
+	certs := &candidates{judging: j, certs: signed.Certificates, known: map[string]judgement{}}
 	for i := range signed.Signers {
-		s := j.signature(&signed.Signers[i], signed.Certificates)
+		s := j.signature(&signed.Signers[i], certs)
 		if better(s.Verdict, l.Verdict) {
 			l.Verdict = s.Verdict
 		}
@@ -86,7 +133,7 @@ func (j *judging) layer(signed *cms.Signed) Layer {
 	return l
 }
 
-func (j *judging) signature(s *cms.Signer, certs []*x509.Certificate) Signature {
+func (j *judging) signature(s *cms.Signer, certs *candidates) Signature {
 	result := Signature{Verdict: Invalid, Reasons: []string{}, Algorithm: string(s.Algorithm)}
 	if s.Digest != 0 {
 		result.Digest = s.Digest.String()
@@ -101,7 +148,12 @@ func (j *judging) signature(s *cms.Signer, certs []*x509.Certificate) Signature 
 		}
 		return result
 	}
-	cert, findings := j.best(s.Certificates, certs)
+	cert, judged := certs.best(s.Certificates)
+	if cert == nil {
+		result.Reasons = append(result.Reasons, fmt.Sprintf("not examined: the mail has more than %d certificates of signers", maxJudged))
+		return result
+	}
+	findings := judged.findings
 	result.Certificate = describe(cert)
 	result.Verdict = verdictOf(findings)
 	result.Reasons = j.reasons(findings)
@@ -119,11 +171,11 @@ func (j *judging) signature(s *cms.Signer, certs []*x509.Certificate) Signature 
 	result.Reasons = append(result.Reasons, afterwards(findings, s.SigningTime)...)
 	result.Warnings = j.timeWarnings(s.SigningTime, cert)
 	result.fromFuture = s.SigningTime.After(j.now.Add(clockSkew))
-	if text := j.opts.policy().Revocation(cert, j.question(certs)).Warning(); text != "" && result.Verdict != Invalid {
+	if text := judged.revocation.Warning(); text != "" && result.Verdict != Invalid {
 		result.Warnings = append(result.Warnings, text)
 	}
 	result.Capabilities = s.Capabilities
-	for _, c := range certs {
+	for _, c := range certs.certs {
 		if s.Preferred != nil && slices.Equal(c.Raw, s.Preferred) {
 			result.Preferred = c
 		}
@@ -132,15 +184,12 @@ func (j *judging) signature(s *cms.Signer, certs []*x509.Certificate) Signature 
 }
 
 // best chooses the certificate with the best verdict among those whose key verifies the signature. There can be several
-// because anybody can make a certificate with somebody else's key.
-func (j *judging) best(candidates, certs []*x509.Certificate) (*x509.Certificate, []trust.Finding) {
-	var best *x509.Certificate
-	var why []trust.Finding
-	q := j.question(certs)
-	for _, c := range candidates {
-		findings := j.opts.policy().ForSigning(c, q)
-		if best == nil || better(verdictOf(findings), verdictOf(why)) {
-			best, why = c, findings
+// because anybody can make a certificate with somebody else's key. It is nil when none may be examined any more.
+func (c *candidates) best(signers []*x509.Certificate) (best *x509.Certificate, why judgement) {
+	for _, cert := range signers {
+		found, ok := c.judge(cert)
+		if ok && (best == nil || better(verdictOf(found.findings), verdictOf(why.findings))) {
+			best, why = cert, found
 		}
 	}
 	return best, why

@@ -87,7 +87,7 @@ func newWalker(ctx context.Context, h header, opts *VerifyOptions) *walker {
 	if opts == nil {
 		opts = &VerifyOptions{}
 	}
-	return &walker{ctx: ctx, judging: judging{opts: opts, from: readFrom(h), now: opts.now()}}
+	return &walker{ctx: ctx, judging: newJudging(h, opts)}
 }
 
 // verification sums up what was found on the way through the layers of a mail with this header.
@@ -203,6 +203,7 @@ func (s *partScan) signed(e *entity, path string) error {
 		}
 		return err
 	}
+	s.more = s.more || w.hint == tooManyMessages
 	v := &Verification{From: w.judging.from.String(), Layers: w.layers, Reasons: []string{}}
 	if v.conclude(); v.Verdict != Unsigned {
 		s.found = append(s.found, Part{Path: path, Verification: *v})

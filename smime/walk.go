@@ -65,6 +65,9 @@ func (w *walker) entity(e *entity) error {
 
 // layer opens one layer, or returns nil.
 func (w *walker) layer(e *entity) (*entity, error) {
+	if err := w.ctx.Err(); err != nil {
+		return nil, err
+	}
 	kind, params, err := e.header.mediaType()
 	if err != nil {
 		return nil, w.damaged(err)
@@ -114,6 +117,10 @@ func (w *walker) message(e *entity) (*entity, error) {
 
 // compressed decompresses a layer (RFC 3274, RFC 8551 section 3.6).
 func (w *walker) compressed(message io.Reader) (*entity, error) {
+	if !w.judging.another() {
+		w.hint = tooManyMessages
+		return nil, nil
+	}
 	content := &memory{limit: w.judging.opts.maxContent()}
 	if err := cms.Decompress(message, content, content.limit); err != nil {
 		if errors.Is(err, cms.ErrSyntax) || errors.Is(err, cms.ErrUnsupported) || errors.Is(err, ErrEncoding) || errors.Is(err, cms.ErrTooLarge) {
@@ -198,8 +205,15 @@ func isEntity(e *entity, err error) (encoding string, ok bool) {
 	return encoding, err == nil
 }
 
+// tooManyMessages is why a part is not examined.
+var tooManyMessages = fmt.Sprintf("the mail holds more than %d signed or compressed parts, one in another or beside it", maxMessages)
+
 // opaque verifies a signature around its content (RFC 8551 section 3.5.2).
 func (w *walker) opaque(message io.Reader) (*entity, error) {
+	if !w.judging.another() {
+		w.hint = tooManyMessages
+		return nil, nil
+	}
 	content := &memory{limit: w.judging.opts.maxContent()}
 	signed, err := cms.Verify(message, &cms.VerifyOptions{
 		Output: content, MaxContent: content.limit, Certificates: w.judging.opts.Certificates, AllowSHA1: w.judging.opts.ReportSHA1,
@@ -235,6 +249,10 @@ func (w *walker) multipartSigned(e *entity, params map[string]string) (*entity, 
 		return nil, w.broken(fmt.Errorf("%w: a multipart/signed that does not name its protocol, or names two", ErrStructure))
 	default:
 		w.hint = fmt.Sprintf("it is signed with another protocol, %.80s", protocol)
+		return nil, nil
+	}
+	if !w.judging.another() {
+		w.hint = tooManyMessages
 		return nil, nil
 	}
 	if err := e.keep(w.judging.opts.maxContent() + maxSignature); err != nil {

@@ -3,7 +3,9 @@ package trust_test
 import (
 	"crypto/ed25519"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/x509"
+	"math/big"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -80,5 +82,19 @@ func TestForSigning(t *testing.T) {
 	}
 	if got := policy(ca.Certificate).ForSigning(issue(t, ca, testca.Options{Addresses: alices}), trust.Question{Now: now}); len(got) != 1 || got[0].State != trust.WrongAddress {
 		t.Errorf("without an address: %q", reasons(got))
+	}
+}
+
+// TestSlow: keys that make every question slow vouch for nobody.
+func TestSlow(t *testing.T) {
+	for _, tt := range []struct {
+		bits uint
+		e    int
+		want bool
+	}{{2048, 1<<31 - 1, false}, {4096, 65539, false}, {4104, 65539, true}, {8192, 65537, false}, {8193, 3, true}} {
+		key := &rsa.PublicKey{N: new(big.Int).Add(new(big.Int).Lsh(big.NewInt(1), tt.bits-1), big.NewInt(1)), E: tt.e}
+		if got := trust.Slow(key); got != tt.want {
+			t.Errorf("%d bits, exponent %d: %v", tt.bits, tt.e, got)
+		}
 	}
 }

@@ -1,6 +1,7 @@
 package trust
 
 import (
+	"crypto"
 	"crypto/ecdh"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -21,8 +22,19 @@ const (
 	MaxRSABits = 8192
 )
 
-// maxExponent is the largest public exponent that crypto/rsa works with.
-const maxExponent = 1<<31 - 1
+// maxExponent is the largest public exponent that crypto/rsa works with; one above usualExponent makes a large key slow.
+const (
+	maxExponent   = 1<<31 - 1
+	usualExponent = 65537
+	usualRSABits  = 4096
+)
+
+// Slow reports a key with which checking one signature takes so long that a few certificates could keep the processor busy:
+// more than MaxRSABits, or more than 4096 bits with an exponent above the usual 65537.
+func Slow(key crypto.PublicKey) bool {
+	k, ok := key.(*rsa.PublicKey)
+	return ok && (k.N.BitLen() > MaxRSABits || k.N.BitLen() > usualRSABits && k.E > usualExponent)
+}
 
 const dateLayout = "2006-01-02"
 
@@ -137,6 +149,8 @@ func rsaObstacles(key *rsa.PublicKey) []string {
 		return []string{fmt.Sprintf("an RSA key of %d bits; at least %d are needed", bits, MinRSABits)}
 	case bits > MaxRSABits:
 		return []string{fmt.Sprintf("an RSA key of %d bits; at most %d are supported", bits, MaxRSABits)}
+	case Slow(key):
+		return []string{fmt.Sprintf("an RSA key of %d bits with an exponent above %d, which is slow to use", bits, usualExponent)}
 	case key.E < 3 || key.E > maxExponent || key.E%2 == 0 || key.N.Bit(0) == 0:
 		return []string{"an RSA key that is not one, or not usable: its exponent must be odd and from 3 to 2147483647, its modulus odd"}
 	}

@@ -3,7 +3,6 @@ package installed
 import (
 	"bytes"
 	"context"
-	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
 	"errors"
@@ -215,6 +214,9 @@ func bestSignature(layers []smime.Layer) (layer *smime.Layer, best *smime.Signat
 	return layer, best
 }
 
+// maxUnproven is how many certificates of a mail are shown whose signature proves none of them.
+const maxUnproven = 4
+
 // pair returns the certificate that answers are to be encrypted to and the signer's, or the one that is both. The signed
 // attributes name the former (RFC 8551 section 2.5.3); else it is one that came with the mail under the signer's name
 // and from the same authority (section 2.5.3.1), and the signer's own when there is none.
@@ -228,10 +230,11 @@ func (m *material) pair(s *smime.Signature, known func(*x509.Certificate) bool) 
 		signer = s.Certificate.X509
 	}
 	if signer == nil { // the signature does not verify: what names the sender is all there is to show
-		return slices.DeleteFunc(slices.Clone(m.all), func(c *x509.Certificate) bool {
+		naming := slices.DeleteFunc(slices.Clone(m.all), func(c *x509.Certificate) bool {
 			named := trust.CertificateAddresses(c)
 			return isAuthority(c) || !slices.ContainsFunc(m.addresses, func(a mailaddr.Address) bool { return slices.Contains(named, a) })
 		})
+		return naming[:min(len(naming), maxUnproven)]
 	}
 	encryption := s.Preferred
 	switch {
@@ -314,13 +317,10 @@ func chain(cert *x509.Certificate, all []*x509.Certificate) []*x509.Certificate 
 	return found
 }
 
-// signedBy reports whether the key of an authority verifies the signature on cert. Keys that are large enough to make that slow
-// are left out.
+// signedBy reports whether the key of an authority verifies the signature on cert. Keys that make that slow are
+// left out.
 func signedBy(cert, authority *x509.Certificate) bool {
-	if key, ok := authority.PublicKey.(*rsa.PublicKey); ok && key.N.BitLen() > trust.MaxRSABits {
-		return false
-	}
-	return cert.CheckSignatureFrom(authority) == nil
+	return !trust.Slow(authority.PublicKey) && cert.CheckSignatureFrom(authority) == nil
 }
 
 func fingerprint(c *x509.Certificate) [sha256.Size]byte { return sha256.Sum256(c.Raw) }
