@@ -1,15 +1,12 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -260,112 +257,4 @@ func (a *app) output(args []string, files *outputs) (io.Writer, error) {
 		return a.out, nil
 	}
 	return files.create(args[1])
-}
-
-// outputs are files that appear under their names together, when all of them are complete, or not at all.
-type outputs struct {
-	files   []*outputFile
-	devices []*os.File
-}
-
-type outputFile struct {
-	*os.File
-	name string
-}
-
-// create begins a file for this user alone. An existing file stays as it is until keep; the target of a link is meant,
-// and what is no regular file, such as a device, is written to as it is.
-func (o *outputs) create(name string) (io.Writer, error) {
-	if target, err := filepath.EvalSymlinks(name); err == nil {
-		name = target
-	}
-	if info, err := os.Stat(name); err == nil && !info.Mode().IsRegular() {
-		return o.open(name)
-	}
-	dir, base := filepath.Split(name)
-	return o.createIn(dir, base)
-}
-
-// createIn is create for a name that must not lead out of dir.
-func (o *outputs) createIn(dir, base string) (io.Writer, error) {
-	name := filepath.Join(dir, base)
-	if dir == "" {
-		dir = "."
-	}
-	if strings.ContainsAny(base, "/\x00") || base == "" || base == "." || base == ".." {
-		return nil, &exitError{status: exitData, err: fmt.Errorf("write %q into %s: not a file name", base, dir)}
-	}
-	f, err := os.CreateTemp(dir, "."+base+".*")
-	if err != nil {
-		return nil, writeError(name, err)
-	}
-	o.files = append(o.files, &outputFile{f, name})
-	return f, nil
-}
-
-// open opens a device, a pipe or the like.
-func (o *outputs) open(name string) (io.Writer, error) {
-	f, err := os.OpenFile(name, os.O_WRONLY, 0)
-	if err != nil {
-		return nil, writeError(name, err)
-	}
-	o.devices = append(o.devices, f)
-	return f, nil
-}
-
-// writeError names the file that the user named rather than the temporary one.
-func writeError(name string, err error) error {
-	switch e := err.(type) {
-	case *os.PathError:
-		err = e.Err
-	case *os.LinkError:
-		err = e.Err
-	}
-	return fmt.Errorf("write %s: %w", name, err)
-}
-
-// keep gives all files their names.
-func (o *outputs) keep() error {
-	for _, f := range o.files {
-		if err := cmp.Or(f.Sync(), f.Close()); err != nil {
-			return writeError(f.name, err)
-		}
-	}
-	for _, f := range o.devices {
-		if err := f.Close(); err != nil {
-			return writeError(f.Name(), err)
-		}
-	}
-	o.devices = nil
-	for i, f := range o.files {
-		if err := os.Rename(f.Name(), f.name); err != nil {
-			o.files = o.files[i:]
-			return writeError(f.name, err)
-		}
-	}
-	o.files = nil
-	return nil
-}
-
-// drop removes one output that turned out to have no content.
-func (o *outputs) drop(w io.Writer) {
-	o.files = slices.DeleteFunc(o.files, func(f *outputFile) bool {
-		if io.Writer(f) != w && io.Writer(f.File) != w {
-			return false
-		}
-		f.Close()
-		os.Remove(f.Name())
-		return true
-	})
-}
-
-// discard removes what was not kept.
-func (o *outputs) discard() {
-	for _, f := range o.files {
-		f.Close()
-		os.Remove(f.Name())
-	}
-	for _, f := range o.devices {
-		f.Close()
-	}
 }

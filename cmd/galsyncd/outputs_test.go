@@ -40,6 +40,9 @@ func TestOutputs(t *testing.T) {
 		return o
 	}
 	o := fill()
+	if names := folder(t, dir); o.files[0].hidden == "" && !slices.Equal(names, []string{"old.eml"}) {
+		t.Errorf("at work: %q", names) // what a process leaves that is killed
+	}
 	if text, _ := os.ReadFile(old); string(text) != "old" {
 		t.Errorf("the old file was touched before the end: %q", text)
 	}
