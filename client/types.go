@@ -253,6 +253,8 @@ type Result struct {
 	// EncryptByDefault is the preference of the sender in LookupOptions.From: how the lock of the mail stands at first. Nil
 	// without one.
 	EncryptByDefault *bool `json:"encryptByDefault,omitempty"`
+	// Unanswered reports that Exchange should have been asked about unknown addresses and did not answer.
+	Unanswered bool `json:"unanswered,omitempty"`
 }
 
 // Answer is the answer for one address.

@@ -166,8 +166,11 @@ func (a *app) runServe(ctx context.Context, user bool) error {
 		Spool: func() (service.Spool, error) { return spool() },
 		Log:   log,
 	}
-	if online != nil {
+	switch {
+	case online != nil:
 		server.Online, server.OnlineOnMiss = online, cfg.Sync.OnlineOnMiss
+	case status.Upstream != nil:
+		server.Online, server.OnlineOnMiss = rooms.UpstreamOnline{Client: status.Upstream}, cfg.Sync.OnlineOnMiss
 	}
 	mode := service.SystemMode
 	if role == config.RoleUser {

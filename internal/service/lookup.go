@@ -60,7 +60,7 @@ func (s *Server) getRecipients(w http.ResponseWriter, r *http.Request) error {
 			a.Hints = slices.DeleteFunc(slices.Clone(a.Hints), func(h string) bool { return h == recipients.HintOnline })
 		}
 	}
-	return writeJSON(w, http.StatusOK, lookupAnswer{presentableResult(verdict, explain), byDefault})
+	return writeJSON(w, http.StatusOK, lookupAnswer{presentableResult(verdict, explain), byDefault, unanswered})
 }
 
 // lookupAnswer is the answer to a look-up.
@@ -68,6 +68,8 @@ type lookupAnswer struct {
 	recipients.Result
 	// EncryptByDefault is how the lock of a mail stands at first; nil when nobody said from whom it is.
 	EncryptByDefault *bool `json:"encryptByDefault,omitempty"`
+	// Unanswered reports that Exchange should have been asked and did not answer.
+	Unanswered bool `json:"unanswered,omitempty"`
 }
 
 // encryptByDefault is the preference of the address in the parameter from; no is what nobody chose.

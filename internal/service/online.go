@@ -2,6 +2,7 @@ package service
 
 import (
 	"context"
+	"errors"
 	"net/http"
 )
 
@@ -9,7 +10,7 @@ import (
 type Online interface {
 	// Ask asks about those of the addresses that are worth it, within a time of its own, and returns how many these were.
 	// What it learns shows in the next look-up; what it does not learn changes nothing. The error says that the server
-	// could not be asked.
+	// could not be asked; a *Problem is for the caller, when it was his wish.
 	Ask(ctx context.Context, addresses []string) (asked int, err error)
 }
 
@@ -33,6 +34,9 @@ func (s *Server) askOnline(r *http.Request, wished bool, addresses []string) (un
 	free := int64(peer.UID) == int64(s.uid()) || s.isAdmin(r.Context(), peer.UID)
 	if free {
 		_, failure := s.Online.Ask(r.Context(), addresses)
+		if p, ok := errors.AsType[*Problem](failure); ok && wished {
+			return false, p
+		}
 		return failure != nil, nil
 	}
 	reserved := b.reserve(peer.UID, len(addresses))
