@@ -28,6 +28,9 @@ type app struct {
 	socket string // --socket, or GALSYNCD_SOCKET
 	json   bool
 
+	printed bool           // the one document of --json was
+	failure failureDetails // what was told to people meanwhile
+
 	verbose bool
 	stop    context.CancelFunc // ends the context of the command, as a signal does
 
@@ -61,7 +64,7 @@ func (a *app) command() *cobra.Command {
 	flags := root.PersistentFlags()
 	flags.StringVar(&a.config, "config", os.Getenv("GALSYNCD_CONFIG"), "configuration `FILE`")
 	flags.StringVar(&a.socket, "socket", os.Getenv("GALSYNCD_SOCKET"), "socket of the daemon, a `PATH`")
-	flags.BoolVar(&a.json, "json", false, "print one JSON document instead of text")
+	flags.BoolVar(&a.json, "json", false, "print one JSON document instead of text, of an error too")
 	root.Flags().BoolVar(&showVersion, "version", false, "print the version of this program")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError(err) })
 	root.AddCommand(a.serve(), a.sync(), a.status(), a.lookup(), a.search(), a.encrypt(), a.decrypt(), a.sign(), a.verify(), a.cert(), a.identity(), a.preferences(), a.keyringCommand(),
@@ -261,6 +264,7 @@ func (a *app) print(v any, text func(io.Writer)) error {
 		text(plain{a.out})
 		return nil
 	}
+	a.printed = true
 	e := json.NewEncoder(a.out)
 	e.SetIndent("", "  ")
 	return e.Encode(v)

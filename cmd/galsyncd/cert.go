@@ -270,10 +270,11 @@ func (a *app) certShow() *cobra.Command {
 func (a *app) certExport() *cobra.Command {
 	var format string
 	cmd := &cobra.Command{
-		Use:   "export CERT [OUT]",
-		Short: "write a certificate to a file",
-		Long:  "p7c holds the chain that came with the certificate, too.",
-		Args:  positional(1, 2, "CERT and OUT at most"),
+		Use:         "export CERT [OUT]",
+		Annotations: map[string]string{contentAt: "1"},
+		Short:       "write a certificate to a file",
+		Long:        "p7c holds the chain that came with the certificate, too.",
+		Args:        positional(1, 2, "CERT and OUT at most"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return failed(a.onAnyCert(cmd.Context(), args[0], func(c *client.Client, sha256 string) error {
 				return a.runCertExport(cmd.Context(), c, sha256, format, args[1:])

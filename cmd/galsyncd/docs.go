@@ -159,6 +159,52 @@ It can be deleted; it is fetched again.
 The user's own keys, encrypted.
 Keep a copy.
 .El
+.Sh JSON
+With
+.Fl Fl json
+standard output is one document.
+A command that fails prints the same text on standard error as without it, and when it has no document of its own to show, this one:
+.Bd -literal -offset indent
+{
+  "error": {
+    "status": 69,
+    "code": "not-available",
+    "message": "connect to galsyncd at /run/galsyncd/galsyncd.sock: it is not running",
+    "hints": ["start it: sudo systemctl start galsyncd"]
+  }
+}
+.Ed
+.Pp
+.Va status
+is the exit status.
+.Va code
+is stable: that of the daemon's refusal (the OpenAPI document lists them), else
+.Cm usage ,
+.Cm bad-input ,
+.Cm not-found ,
+.Cm recipients-unusable ,
+.Cm not-available ,
+.Cm internal ,
+.Cm try-again ,
+.Cm keyring-locked ,
+.Cm not-allowed
+or
+.Cm configuration .
+.Va message
+has a line for each thing that is wrong,
+.Va hints
+say what to do, and
+.Va recipients ,
+where there are some, who stands in the way of a mail and why.
+.Pp
+What shows facts shows them also when the exit status is not 0:
+.Cm lookup ,
+.Cm verify ,
+.Cm check
+and
+.Cm sync
+have their documents then.
+Where standard output is for a mail or a file, nothing is written to it when something goes wrong.
 .Sh EXIT STATUS
 .Bl -tag -width Ds -compact
 .It 0

@@ -127,6 +127,7 @@ func (a *app) report(err error) int {
 	if e.err == nil {
 		return e.status
 	}
+	a.note(e)
 	for line := range strings.Lines(e.err.Error()) {
 		a.say("error: %s", strings.TrimSpace(line))
 	}

@@ -277,8 +277,9 @@ func (a *app) identityExport() *cobra.Command {
 	var public bool
 	var pfxFile, keyringFile string
 	cmd := &cobra.Command{
-		Use:   "export FINGERPRINT [FILE]",
-		Short: "write an own key as a PFX file, or with --public its certificate to hand to others",
+		Use:         "export FINGERPRINT [FILE]",
+		Annotations: map[string]string{contentAt: "1"},
+		Short:       "write an own key as a PFX file, or with --public its certificate to hand to others",
 		Long: "Writes the key with its certificate and chain as a PFX file under a passphrase of its own (8 bytes at least), for\n" +
 			"another mail program or another machine; without FILE it goes to standard output. The passphrase of the keyring is\n" +
 			"asked for always.\n\n" +

@@ -23,8 +23,9 @@ func (a *app) keyringCommand() *cobra.Command {
 func (a *app) keyringBackup() *cobra.Command {
 	var force bool
 	cmd := &cobra.Command{
-		Use:   "backup FILE",
-		Short: "copy the keyring while the daemon runs",
+		Use:         "backup FILE",
+		Annotations: map[string]string{contentAt: "0", contentWanted: "yes"},
+		Short:       "copy the keyring while the daemon runs",
 		Long: "Writes a copy of the whole keyring to FILE: keys, installed certificates, decisions and preferences as they are at\n" +
 			"this moment. Keys in it are sealed under the passphrase that the keyring has now; without that the copy opens nothing.\n" +
 			"A FILE that is there already, which may be the last copy of a key, is replaced only with --force.\n\n" +

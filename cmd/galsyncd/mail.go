@@ -16,8 +16,9 @@ import (
 func (a *app) encrypt() *cobra.Command {
 	var job encryptJob
 	cmd := &cobra.Command{
-		Use:   "encrypt [IN [OUT]]",
-		Short: "encrypt a mail to all of its recipients",
+		Use:         "encrypt [IN [OUT]]",
+		Annotations: map[string]string{contentAt: "1"},
+		Short:       "encrypt a mail to all of its recipients",
 		Long: "Reads a mail (message/rfc822) and writes it encrypted. The recipients are those of the To, Cc and Bcc headers, or\n" +
 			"those given with --to. When one of them has no usable certificate, nothing is written and all of these are named;\n" +
 			"the exit status is then 67. IN and OUT are files; - or nothing is standard input and output.\n\n" +
@@ -191,8 +192,9 @@ func ownFiles(files *outputs, dir string, copy client.Copy) (places []io.Writer,
 func (a *app) decrypt() *cobra.Command {
 	var opts client.DecryptOptions
 	cmd := &cobra.Command{
-		Use:   "decrypt [IN [OUT]]",
-		Short: "decrypt a mail with one's own keys",
+		Use:         "decrypt [IN [OUT]]",
+		Annotations: map[string]string{contentAt: "1"},
+		Short:       "decrypt a mail with one's own keys",
 		Long: "Reads an encrypted mail and writes it decrypted. Nothing is written before all of it was checked. Standard error\n" +
 			"says how well it was protected: \"authenticated\" content is what the sender encrypted; \"malleable\" content may have\n" +
 			"been changed on the way, so do not let it load anything from outside. The keyring must be unlocked.\n\n" +

@@ -34,5 +34,7 @@ func (a *app) run(ctx context.Context, args []string) int {
 	root.SetOut(a.out)
 	root.SetErr(a.err)
 	cmd, err := root.ExecuteContextC(ctx)
-	return a.report(usageOf(cmd, err))
+	status := a.report(usageOf(cmd, err))
+	a.conclude(cmd, args, status)
+	return status
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -143,6 +144,9 @@ func cmdExits(w *world, neg bool, args []string) {
 	if args[0] == "galsyncd" || args[0] == "townsman" {
 		for _, complaint := range readAloud(errs.String(), got) {
 			w.Fatalf("%s", complaint)
+		}
+		if got != 0 && wantsJSON(args) && out.Len() > 0 && !json.Valid(out.Bytes()) {
+			w.Fatalf("with --json, standard output is not one document:\n%s", out.Bytes())
 		}
 	}
 }

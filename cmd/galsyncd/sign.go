@@ -15,8 +15,9 @@ import (
 func (a *app) sign() *cobra.Command {
 	var opts client.SignOptions
 	cmd := &cobra.Command{
-		Use:   "sign [IN [OUT]]",
-		Short: "sign a mail with one's own key",
+		Use:         "sign [IN [OUT]]",
+		Annotations: map[string]string{contentAt: "1"},
+		Short:       "sign a mail with one's own key",
 		Long: "Reads a mail and writes it signed. The key is that of the identity whose certificate names the From address; of\n" +
 			"several the newest valid one. The keyring must be unlocked. To sign and encrypt, use encrypt --sign.",
 		Example: "  galsyncd sign draft.eml signed.eml",
@@ -48,8 +49,9 @@ func (a *app) runSign(ctx context.Context, args []string, opts client.SignOption
 func (a *app) verify() *cobra.Command {
 	var opts client.VerifyOptions
 	cmd := &cobra.Command{
-		Use:   "verify [IN [OUT]]",
-		Short: "say who signed a mail, whether that is its sender, and whether the signer is trusted",
+		Use:         "verify [IN [OUT]]",
+		Annotations: map[string]string{contentAt: "1", contentWanted: "yes"},
+		Short:       "say who signed a mail, whether that is its sender, and whether the signer is trusted",
 		Long: "The verdict is one of: valid; invalid (the mail was changed, or the signature is no good); untrusted (nobody\n" +
 			"trusted vouches for the signer); valid-but-other-address (somebody else than the From address signed);\n" +
 			"expired-then (the certificate has expired since); unsigned; partial (only a part of the mail is signed). The\n" +
