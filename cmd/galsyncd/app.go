@@ -16,6 +16,7 @@ import (
 	"github.com/galsyncd/galsyncd/eas"
 	"github.com/galsyncd/galsyncd/internal/autodiscover"
 	"github.com/galsyncd/galsyncd/internal/config"
+	"github.com/galsyncd/galsyncd/internal/revocation"
 	"github.com/galsyncd/galsyncd/schedule"
 )
 
@@ -247,6 +248,13 @@ func checks() []config.Check {
 	return []config.Check{
 		{Key: "sync.schedule", Verify: func(text string) error {
 			_, err := schedule.Parse(text)
+			return err
+		}},
+		{Key: "trust.proxy", Verify: func(text string) error {
+			if text == "" {
+				return nil
+			}
+			_, err := revocation.ParseProxy(text)
 			return err
 		}},
 		{Key: "exchange.eas.policy_met", Verify: func(name string) error {

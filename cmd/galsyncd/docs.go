@@ -140,6 +140,12 @@ The socket, when
 is not given.
 .It Ev CREDENTIALS_DIRECTORY
 Where a password file with a relative name is looked for first; systemd sets it.
+.It Ev HTTPS_PROXY , Ev NO_PROXY
+The proxy for the authorization server of method oauth2, and for nothing else: Exchange is asked without a proxy, and servers of authorities as
+.Cm trust.proxy
+of
+.Xr galsyncd.toml 5
+says.
 .El
 .Sh FILES
 .Bl -tag -width Ds

@@ -186,14 +186,24 @@ func newPolicy(cfg *config.Config) (*trust.Policy, error) {
 	return &trust.Policy{Anchors: anchors, AnchorCount: n, AcceptDirectory: cfg.Trust.GAL == "accept"}, nil
 }
 
+// authorities makes the client that asks the servers of authorities.
+func authorities(cfg *config.Config) (*revocation.Client, error) {
+	t := cfg.Trust
+	c, err := revocation.NewClient(revocation.ClientOptions{Allow: t.RevocationAllow, Proxy: t.Proxy, MaxSize: t.RevocationMaxSize, Agent: "galsyncd"})
+	if err != nil {
+		return nil, &exitError{status: exitConfig, err: cfg.Problem("trust.revocation_allow", "%v", err)}
+	}
+	return c, nil
+}
+
 // newIssuers makes what fetches certificates of authorities and ties it to the policy; nil when it is switched off.
 func newIssuers(cfg *config.Config, policy *trust.Policy, store revocation.Store, log *slog.Logger) (*aia.Service, error) {
 	if !cfg.Trust.AIA {
 		return nil, nil
 	}
-	c, err := revocation.NewClient(cfg.Trust.RevocationAllow, 0, "galsyncd")
+	c, err := authorities(cfg)
 	if err != nil {
-		return nil, &exitError{status: exitConfig, err: cfg.Problem("trust.revocation_allow", "%v", err)}
+		return nil, err
 	}
 	s := &aia.Service{Store: store, Client: c, Anchored: policy.Anchored, Log: log}
 	s.Restore()
@@ -206,9 +216,9 @@ func newRevocation(cfg *config.Config, policy *trust.Policy, store revocation.St
 	if cfg.Trust.Revocation == "off" {
 		return nil, nil
 	}
-	c, err := revocation.NewClient(cfg.Trust.RevocationAllow, cfg.Trust.RevocationMaxSize, "galsyncd")
+	c, err := authorities(cfg)
 	if err != nil {
-		return nil, &exitError{status: exitConfig, err: cfg.Problem("trust.revocation_allow", "%v", err)}
+		return nil, err
 	}
 	s := &revocation.Service{Store: store, OCSP: cfg.Trust.Revocation == "ocsp", Client: c, Log: log}
 	policy.Revocations, policy.RevocationRequired = s, cfg.Trust.RevocationRequired

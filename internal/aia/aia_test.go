@@ -76,7 +76,7 @@ func (w *world) open() {
 	c, err := cache.Open(w.dir)
 	w.check(err)
 	w.Cleanup(func() { c.Close() })
-	client, err := revocation.NewClient(w.allow, 0, "test")
+	client, err := revocation.NewClient(revocation.ClientOptions{Allow: w.allow, Agent: "test"})
 	w.check(err)
 	anchors := x509.NewCertPool()
 	anchors.AddCert(w.root.cert)

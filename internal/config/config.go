@@ -199,6 +199,8 @@ type Trust struct {
 	RevocationRequired bool
 	// RevocationAllow are host names, IP addresses and networks of servers that may be asked although they are inside.
 	RevocationAllow []string
+	// Proxy is the address of an HTTP proxy for what is fetched from authorities; empty is none.
+	Proxy string
 	// RevocationMaxSize is the largest CRL that is read, in bytes.
 	RevocationMaxSize int64
 	// AIA fetches the certificates of authorities that a chain lacks.

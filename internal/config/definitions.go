@@ -314,6 +314,11 @@ func trustKeys() []definition {
 			doc: "Servers of authorities that may be asked although their addresses are private, of this machine, or otherwise not of the " +
 				"open Internet: host names, IP addresses and networks. Others are refused when the connection is made.",
 			target: func(c *Config) any { return &c.Trust.RevocationAllow }, check: checkRevocationAllow},
+		{key: "trust.proxy", kind: "string", standard: `""`, example: `"http://proxy.example.com:3128"`,
+			doc: "The proxy through which lists, OCSP answers and certificates of authorities are fetched, without a sign-in; empty is none, " +
+				"whatever the environment says. Servers inside that trust.revocation_allow names are asked without it. A server at an inside " +
+				"address that is not named there is not asked through the proxy either.",
+			target: func(c *Config) any { return &c.Trust.Proxy }},
 		{key: "trust.revocation_max_size", kind: "size", standard: `"32MiB"`,
 			doc:    "The largest list that is read, between 64KiB and 256MiB.",
 			target: func(c *Config) any { return (*size)(&c.Trust.RevocationMaxSize) },

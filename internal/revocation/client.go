@@ -28,22 +28,41 @@ const (
 // Client asks the servers of authorities.
 type Client struct {
 	http    *http.Client
+	proxy   *url.URL // nil for none
 	maxSize int64
 	agent   string
 }
 
-// NewClient makes a client that reads CRLs of at most maxSize bytes, DefaultMaxSize when 0. It asks over http, because what
-// it fetches is signed, and https; never through a proxy; and no address inside of a network unless allow names it: host
-// names, IP addresses and networks ("10.1.0.0/16"). The address is checked when the connection is made, after the name was
-// resolved, so that no name leads around it; redirects are followed three times, under the same rules.
-func NewClient(allow []string, maxSize int64, agent string) (*Client, error) {
-	d, err := parseDestinations(allow)
+// ClientOptions say how servers are asked. The zero value asks the open Internet, without a proxy.
+type ClientOptions struct {
+	// Allow names what may be asked inside of a network: host names, IP addresses and networks ("10.1.0.0/16").
+	Allow []string
+	// Proxy is what ParseProxy takes, for everything that Allow does not name; empty is none, whatever the environment says.
+	Proxy string
+	// MaxSize is the size of the largest CRL, in bytes; 0 is DefaultMaxSize.
+	MaxSize int64
+	// Agent is the User-Agent.
+	Agent string
+}
+
+// NewClient makes a client that asks over http, because what it fetches is signed, and https; and no address inside of a
+// network unless it is allowed. The address is checked when the connection is made, after the name was resolved, so that no
+// name leads around it; with a proxy, which resolves names by itself, before it is asked. Redirects are followed three
+// times, under the same rules.
+func NewClient(o ClientOptions) (*Client, error) {
+	d, err := parseDestinations(o.Allow)
 	if err != nil {
 		return nil, err
 	}
 	transport := &http.Transport{
 		DialContext: d.dial, TLSHandshakeTimeout: dialTime, ResponseHeaderTimeout: requestTime, MaxResponseHeaderBytes: 64 << 10,
 		DisableCompression: true, DisableKeepAlives: true,
+	}
+	var way *url.URL
+	if o.Proxy != "" {
+		if way, err = d.through(transport, o.Proxy); err != nil {
+			return nil, err
+		}
 	}
 	redirects := func(next *http.Request, via []*http.Request) error {
 		if len(via) > maxRedirects {
@@ -54,7 +73,7 @@ func NewClient(allow []string, maxSize int64, agent string) (*Client, error) {
 		}
 		return nil
 	}
-	return &Client{http: &http.Client{Transport: transport, CheckRedirect: redirects, Timeout: requestTime}, maxSize: cmp.Or(maxSize, DefaultMaxSize), agent: agent}, nil
+	return &Client{http: &http.Client{Transport: transport, CheckRedirect: redirects, Timeout: requestTime}, proxy: way, maxSize: cmp.Or(o.MaxSize, DefaultMaxSize), agent: o.Agent}, nil
 }
 
 // destinations are inside addresses that may be asked all the same.
@@ -87,10 +106,18 @@ func (d destinations) dial(ctx context.Context, network, address string) (net.Co
 		return nil, err
 	}
 	dialer := net.Dialer{Timeout: dialTime}
-	if !slices.Contains(d.hosts, strings.ToLower(strings.TrimSuffix(host, "."))) {
+	if !d.named(strings.ToLower(strings.TrimSuffix(host, "."))) {
 		dialer.Control = func(_, resolved string, _ syscall.RawConn) error { return d.check(host, resolved) }
 	}
 	return dialer.DialContext(ctx, network, address)
+}
+
+// named reports whether a host is allowed by its name, in lower case.
+func (d destinations) named(host string) bool { return slices.Contains(d.hosts, host) }
+
+// allowed reports whether an address is.
+func (d destinations) allowed(addr netip.Addr) bool {
+	return slices.ContainsFunc(d.networks, func(p netip.Prefix) bool { return p.Contains(addr) })
 }
 
 // errInside reports an address that is not asked.
@@ -101,7 +128,7 @@ type errInside struct {
 }
 
 func (e *errInside) Error() string {
-	if e.host == e.addr.String() {
+	if !e.addr.IsValid() || e.host == e.addr.String() {
 		return fmt.Sprintf("%s is %s", e.host, e.kind)
 	}
 	return fmt.Sprintf("%s is at %s, %s", e.host, e.addr, e.kind)
@@ -119,7 +146,7 @@ func (d destinations) check(host, resolved string) error {
 	}
 	addr := at.Addr().WithZone("").Unmap()
 	kind := inside(addr)
-	if kind == "" || slices.ContainsFunc(d.networks, func(p netip.Prefix) bool { return p.Contains(addr) }) {
+	if kind == "" || d.allowed(addr) {
 		return nil
 	}
 	return &errInside{host, addr, kind}
@@ -234,6 +261,8 @@ func (c *Client) do(ctx context.Context, method, address string, body []byte, he
 	switch {
 	case response.StatusCode == http.StatusNotModified && len(header["If-None-Match"])+len(header["If-Modified-Since"]) > 0:
 		return &fetched{unchanged: true}, nil
+	case response.StatusCode == http.StatusProxyAuthRequired && c.proxy != nil:
+		return nil, refusedBy(c.proxy, response.StatusCode)
 	case response.StatusCode != http.StatusOK:
 		return nil, fmt.Errorf("the server answers %d %s", response.StatusCode, http.StatusText(response.StatusCode))
 	case response.ContentLength > most:
@@ -299,6 +328,9 @@ func plain(err error) error {
 	}
 	if inside, ok := errors.AsType[*errInside](err); ok {
 		return inside
+	}
+	if way, ok := errors.AsType[*errProxy](err); ok {
+		return way
 	}
 	return err
 }

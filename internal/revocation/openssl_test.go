@@ -98,7 +98,7 @@ onlyuser = TRUE
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
-	client, err := revocation.NewClient([]string{"127.0.0.1"}, 0, "test")
+	client, err := revocation.NewClient(revocation.ClientOptions{Allow: []string{"127.0.0.1"}, Agent: "test"})
 	if err != nil {
 		t.Fatal(err)
 	}

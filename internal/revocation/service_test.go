@@ -84,7 +84,7 @@ func (w *world) open(ocsp bool) {
 	w.check(err)
 	w.cache = c
 	w.Cleanup(func() { c.Close() })
-	client, err := revocation.NewClient([]string{"127.0.0.1"}, 1<<20, "test")
+	client, err := revocation.NewClient(revocation.ClientOptions{Allow: []string{"127.0.0.1"}, MaxSize: 1 << 20, Agent: "test"})
 	w.check(err)
 	w.service = &revocation.Service{Store: c, OCSP: ocsp, Client: client, Now: func() time.Time { return w.now }}
 }
