@@ -110,7 +110,7 @@ func (q *question) unknown() Answer {
 	a := Answer{State: trust.Unknown}
 	if q.fresh.Completed.IsZero() {
 		a.Reasons = []string{cmp.Or(q.fresh.Absent, "not in the local copy of the address book, which was never read completely")}
-		a.Hints = []string{cmp.Or(q.fresh.Remedy, "run a sync and ask again")}
+		a.Hints = []string{cmp.Or(q.fresh.Remedy, "run a sync and ask again: galsyncd sync")}
 		return a
 	}
 	walked := fmt.Sprintf("on %s (%s ago)", moment(q.fresh.Walked), age(q.now.Sub(q.fresh.Walked)))
