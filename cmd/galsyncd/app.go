@@ -33,7 +33,6 @@ type app struct {
 	failure failureDetails // what was told to people meanwhile
 
 	verbose bool
-	stop    context.CancelFunc // ends the context of the command, as a signal does
 
 	network network
 }

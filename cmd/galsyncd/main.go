@@ -26,8 +26,8 @@ func run(ctx context.Context, args []string, in io.Reader, out, err io.Writer) i
 }
 
 func (a *app) run(ctx context.Context, args []string) int {
-	ctx, a.stop = context.WithCancel(ctx)
-	defer a.stop()
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
 	root := a.command()
 	root.SetArgs(args)
 	root.SetIn(a.in)

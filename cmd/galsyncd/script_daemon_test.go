@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -26,7 +27,7 @@ type daemonProcess struct {
 // other name on $SOCKET.
 func cmdDaemon(w *world, neg bool, args []string) {
 	if neg || len(args) < 2 {
-		w.Fatalf("usage: daemon start|idle|stop|kill NAME [@nobody] [ARG...]")
+		w.Fatalf("usage: daemon start|idle|reload|stop|kill NAME [@nobody] [ARG...]")
 	}
 	name := args[1]
 	switch args[0] {
@@ -40,6 +41,10 @@ func cmdDaemon(w *world, neg bool, args []string) {
 	d := w.daemons[name]
 	if d == nil {
 		w.Fatalf("no daemon %q was started", name)
+	}
+	if args[0] == "reload" {
+		w.reload(d)
+		return
 	}
 	delete(w.daemons, name)
 	switch args[0] {
@@ -56,7 +61,7 @@ func cmdDaemon(w *world, neg bool, args []string) {
 		w.Check(d.cmd.Process.Kill())
 		w.await(d, "die")
 	default:
-		w.Fatalf("daemon %s: not one of start, idle, stop, kill", args[0])
+		w.Fatalf("daemon %s: not one of start, idle, reload, stop, kill", args[0])
 	}
 	for _, complaint := range readAloud(w.ReadFile(d.log), 1) {
 		w.Fatalf("%s: %s", d.log, complaint)
@@ -97,6 +102,19 @@ func (w *world) startDaemon(name string, args []string) {
 		case <-time.After(5 * time.Millisecond):
 		}
 	}
+}
+
+// reload sends SIGHUP, and waits until the log says what became of it and, if the daemon starts again, until it answers.
+func (w *world) reload(d *daemonProcess) {
+	before := len(w.ReadFile(d.log))
+	w.Check(d.cmd.Process.Signal(syscall.SIGHUP))
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		said := w.ReadFile(d.log)[before:]
+		if strings.Contains(said, "going on with the configuration as it was") || strings.Contains(said, "msg=serving") {
+			return
+		}
+	}
+	w.Fatalf("the daemon does not reload:\n%s", w.ReadFile(d.log))
 }
 
 // awaitIdle waits until the daemon has had a run, which it begins by itself, and has none any more.

@@ -37,21 +37,22 @@ func (a *app) serve() *cobra.Command {
 		Short: "run the daemon",
 		Long: "Runs the daemon until it is told to stop: the schedule and the socket. In the system role (without --user) it\n" +
 			"serves look-ups and encryption to every local user and holds no private key. With --user it serves one user,\n" +
-			"with that user's keyring.",
+			"with that user's keyring.\n\n" +
+			"After SIGHUP it starts again with the configuration as it is then, if that is in order; if not, it says why and goes\n" +
+			"on as before. A keyring that was open is locked then.",
 		Args: positional(0, 0, "nothing but options"),
-		RunE: func(cmd *cobra.Command, _ []string) error { return failed(a.runServe(cmd.Context(), user)) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return failed(a.serveAndReload(cmd.Context(), user)) },
 	}
 	cmd.Flags().BoolVar(&user, "user", false, "the user's own daemon, with the user's keys")
 	cmd.Flags().BoolVarP(&a.verbose, "verbose", "v", false, "log every request")
 	return cmd
 }
 
-// runServe opens, builds, listens, waits and shuts down, in this order.
-func (a *app) runServe(ctx context.Context, user bool) error {
-	role := config.RoleSystem
-	if user {
-		role = config.RoleUser
-	}
+// runServe opens, builds, listens, waits and shuts down, in this order. It ends with errReload when changed, for which it waits
+// too, was closed.
+func (a *app) runServe(ctx context.Context, role config.Role, changed <-chan struct{}) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
 	cfg, err := a.load(role)
 	if err != nil {
 		return err
@@ -222,18 +223,22 @@ func (a *app) runServe(ctx context.Context, user bool) error {
 	daemon.SdNotify(false, daemon.SdNotifyReady)
 
 	// Wait, and shut down. A second signal ends the process at once: the context no longer catches it.
+	notice := daemon.SdNotifyStopping
 	select {
 	case <-ctx.Done():
 		log.Info("stopping")
+	case <-changed:
+		log.Info("starting again with the configuration as it is now")
+		err, notice = errReload, daemon.SdNotifyReloading
 	case err = <-stopped:
 	case <-broken(ctx, copy.Broken):
 		err = &exitError{status: exitTryAgain, err: errors.New("the cache is damaged"), hint: "start again: the cache is set aside and fetched again"}
 	}
-	daemon.SdNotify(false, daemon.SdNotifyStopping)
+	daemon.SdNotify(false, notice)
 	patience, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
 	defer cancel()
 	err = errors.Join(err, server.Shutdown(patience))
-	a.stop()
+	stop()
 	background.Wait()
 	return err
 }
