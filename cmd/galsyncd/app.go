@@ -278,4 +278,4 @@ func (a *app) print(v any, text func(io.Writer)) error {
 }
 
 // say writes talk for people.
-func (a *app) say(format string, args ...any) { fmt.Fprintf(a.talk(), format+"\n", args...) }
+func (a *app) say(format string, args ...any) { printf(a.talk(), format+"\n", args...) }

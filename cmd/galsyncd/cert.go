@@ -228,7 +228,7 @@ func (a *app) certRemove() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				show := func(w io.Writer) { fmt.Fprintf(w, "%s\n  sha256: %s\n", details.Subject, details.SHA256) }
+				show := func(w io.Writer) { printf(w, "%s\n  sha256: %s\n", details.Subject, details.SHA256) }
 				if err := a.confirm(cmd.Context(), yes, "it will be forgotten", show); err != nil {
 					return err
 				}

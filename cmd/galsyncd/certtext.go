@@ -40,14 +40,14 @@ func (a *app) certList() *cobra.Command {
 func printInstalled(w io.Writer, list *client.InstalledCertificates) {
 	for _, c := range list.Certificates {
 		for _, p := range c.For {
-			fmt.Fprintf(w, "%s: %s\n", p.Address, placeText(c, p))
+			printf(w, "%s: %s\n", p.Address, placeText(c, p))
 			lines(w, "    ", p.Reasons)
 		}
-		fmt.Fprintf(w, "  %s, %s, valid %s to %s\n  issued by: %s\n  sha256: %s\n  installed on %s from %s\n",
+		printf(w, "  %s, %s, valid %s to %s\n  issued by: %s\n  sha256: %s\n  installed on %s from %s\n",
 			c.Subject, c.Key, day(c.NotBefore), day(c.NotAfter), c.Issuer, c.SHA256, day(c.Installed), originText(c.How, c.From))
 	}
 	for _, i := range list.Issuers {
-		fmt.Fprintf(w, "trusted issuer: %s\n  valid %s to %s\n  sha256: %s\n", i.Subject, day(i.NotBefore), day(i.NotAfter), i.SHA256)
+		printf(w, "trusted issuer: %s\n  valid %s to %s\n  sha256: %s\n", i.Subject, day(i.NotBefore), day(i.NotAfter), i.SHA256)
 	}
 }
 
@@ -86,18 +86,18 @@ func originText(how, from string) string {
 // printInstallReport says what a file or mail holds.
 func printInstallReport(w io.Writer, r *client.InstallReport) {
 	if s := r.Signature; s != nil {
-		fmt.Fprintf(w, "signature: %s\n", s.Verdict)
+		printf(w, "signature: %s\n", s.Verdict)
 		if s.From != "" {
-			fmt.Fprintf(w, "  from: %s\n", s.From)
+			printf(w, "  from: %s\n", s.From)
 		}
 		if s.SigningTime != nil {
-			fmt.Fprintf(w, "  claims to have signed on %s\n", clock(*s.SigningTime))
+			printf(w, "  claims to have signed on %s\n", clock(*s.SigningTime))
 		}
 		lines(w, "  ", s.Reasons)
 		lines(w, "  warning: ", s.Warnings)
 	}
 	for _, m := range r.Remarks {
-		fmt.Fprintf(w, "warning: %s\n", m.Text)
+		printf(w, "warning: %s\n", m.Text)
 	}
 	for _, c := range r.Certificates {
 		printItem(w, c)
@@ -109,24 +109,24 @@ func printItem(w io.Writer, c client.InstallItem) {
 	if len(c.Uses) > 0 {
 		what = strings.Join(c.Uses, " and ")
 	}
-	fmt.Fprintf(w, "certificate: %s\n", what)
-	fmt.Fprintf(w, "  subject: %s\n  issued by: %s\n  valid: %s to %s\n  key: %s\n  sha256: %s\n",
+	printf(w, "certificate: %s\n", what)
+	printf(w, "  subject: %s\n  issued by: %s\n  valid: %s to %s\n  key: %s\n  sha256: %s\n",
 		c.Subject, c.Issuer, day(c.NotBefore), day(c.NotAfter), c.Key, c.SHA256)
 	lines(w, "  names: ", c.Addresses)
 	for _, issuer := range c.Chain {
-		fmt.Fprintf(w, "  came with its issuer: %s (sha256 %s…)\n", issuer.Subject, issuer.SHA256[:16])
+		printf(w, "  came with its issuer: %s (sha256 %s…)\n", issuer.Subject, issuer.SHA256[:16])
 	}
 	lines(w, "  for: ", c.For)
 	if len(c.For) > 0 {
-		fmt.Fprintf(w, "  chain: %s\n", map[bool]string{true: "trusted", false: "not trusted"}[c.Chained])
+		printf(w, "  chain: %s\n", map[bool]string{true: "trusted", false: "not trusted"}[c.Chained])
 	}
 	for _, m := range c.Unusual {
-		fmt.Fprintf(w, "  unusual: %s\n", m.Text)
+		printf(w, "  unusual: %s\n", m.Text)
 	}
 	for _, o := range c.Obstacles {
-		fmt.Fprintf(w, "  refused: %s\n", o.Text)
+		printf(w, "  refused: %s\n", o.Text)
 		if o.Hint != "" {
-			fmt.Fprintf(w, "    hint: %s\n", o.Hint)
+			printf(w, "    hint: %s\n", o.Hint)
 		}
 	}
 }
@@ -134,7 +134,7 @@ func printItem(w io.Writer, c client.InstallItem) {
 // printDetails shows a certificate in the manner of openssl x509 -text.
 func printDetails(w io.Writer, d *client.CertificateDetails, cert *x509.Certificate) {
 	show := func(name, format string, args ...any) {
-		fmt.Fprintf(w, "    %s: %s\n", name, fmt.Sprintf(format, args...))
+		printf(w, "    %s: %s\n", name, fmt.Sprintf(format, args...))
 	}
 	fmt.Fprintln(w, "Certificate:")
 	show("Version", "%d", cert.Version)
@@ -149,16 +149,16 @@ func printDetails(w io.Writer, d *client.CertificateDetails, cert *x509.Certific
 	show("SHA-256 Fingerprint", "%s", colons(d.SHA256))
 	show("SHA-1 Fingerprint", "%s", colons(fmt.Sprintf("%x", sha1.Sum(d.Raw))))
 	if len(d.Entries) > 0 {
-		fmt.Fprintf(w, "In the address book for: %s\n", strings.Join(d.Entries, ", "))
+		printf(w, "In the address book for: %s\n", strings.Join(d.Entries, ", "))
 	}
 	if in := d.Installed; in != nil {
-		fmt.Fprintf(w, "Installed on %s from %s\n", day(in.Installed), originText(in.How, in.From))
+		printf(w, "Installed on %s from %s\n", day(in.Installed), originText(in.How, in.From))
 		for _, p := range in.For {
-			fmt.Fprintf(w, "    %s: %s\n", p.Address, placeText(*in, p))
+			printf(w, "    %s: %s\n", p.Address, placeText(*in, p))
 			lines(w, "        ", p.Reasons)
 		}
 		for _, issuer := range in.Chain {
-			fmt.Fprintf(w, "    came with: %s (sha256 %s)\n", issuer.Subject, issuer.SHA256)
+			printf(w, "    came with: %s (sha256 %s)\n", issuer.Subject, issuer.SHA256)
 		}
 	}
 }

@@ -217,12 +217,12 @@ func checkKeyring(cfg *config.Config) error {
 
 func printCheck(w io.Writer, report *client.CheckReport) {
 	for _, f := range report.Files {
-		fmt.Fprintf(w, "%s: %s (%s)\n", f.Name, f.State, f.Path)
+		printf(w, "%s: %s (%s)\n", f.Name, f.State, f.Path)
 		if f.Detail != "" {
-			fmt.Fprintf(w, "  %s\n", f.Detail)
+			printf(w, "  %s\n", f.Detail)
 		}
 		if f.Hint != "" {
-			fmt.Fprintf(w, "  hint: %s\n", f.Hint)
+			printf(w, "  hint: %s\n", f.Hint)
 		}
 	}
 }
@@ -240,5 +240,5 @@ func (a *app) version() *cobra.Command {
 
 func (a *app) printVersion() error {
 	v := map[string]string{"version": version, "go": runtime.Version()}
-	return a.print(v, func(w io.Writer) { fmt.Fprintf(w, "galsyncd %s (%s)\n", version, runtime.Version()) })
+	return a.print(v, func(w io.Writer) { printf(w, "galsyncd %s (%s)\n", version, runtime.Version()) })
 }

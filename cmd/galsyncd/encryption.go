@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"io"
 	"strings"
 
@@ -45,7 +44,7 @@ func printMessage(w io.Writer, m encryptedMessage, explain bool) {
 		return
 	}
 	if explain {
-		fmt.Fprintf(w, "message for %s: %s with %s\n", strings.Join(m.Recipients, ", "), m.Cipher, strings.Join(m.KeyManagement, " and "))
+		printf(w, "message for %s: %s with %s\n", strings.Join(m.Recipients, ", "), m.Cipher, strings.Join(m.KeyManagement, " and "))
 		lines(w, "  ", m.Reasons)
 	}
 	lines(w, "warning: ", m.Warnings)

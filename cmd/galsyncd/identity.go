@@ -83,7 +83,7 @@ func (a *app) runImport(ctx context.Context, path, pfxFile, keyringFile string) 
 		return err
 	}
 	return a.print(imported, func(w io.Writer) {
-		fmt.Fprintf(w, "imported: %d new of %d\n", imported.Added, len(imported.Identities))
+		printf(w, "imported: %d new of %d\n", imported.Added, len(imported.Identities))
 		printIdentities(w, imported.Identities)
 	})
 }
@@ -148,28 +148,28 @@ func (a *app) identityList() *cobra.Command {
 func printIdentities(w io.Writer, list []client.Identity) {
 	for _, id := range list {
 		c := id.Certificate
-		fmt.Fprintf(w, "%s\n  %s, valid %s to %s\n  issued by: %s\n  sha256: %s\n", c.Subject, c.Key, day(c.NotBefore), day(c.NotAfter), c.Issuer, c.SHA256)
+		printf(w, "%s\n  %s, valid %s to %s\n  issued by: %s\n  sha256: %s\n", c.Subject, c.Key, day(c.NotBefore), day(c.NotAfter), c.Issuer, c.SHA256)
 		lines(w, "  address: ", c.Addresses)
 		lines(w, "  ✓ signs for: ", id.SignsFor)
 		for _, a := range id.ChosenFor {
 			if a == "" {
 				fmt.Fprintln(w, "  chosen for: every address without a choice of its own")
 			} else {
-				fmt.Fprintln(w, "  chosen for: "+a)
+				printf(w, "  chosen for: %s\n", a)
 			}
 		}
 		switch left := time.Until(c.NotAfter); {
 		case left <= 0:
 			fmt.Fprintln(w, "  expired: it still opens old mail")
 		case left < 30*24*time.Hour:
-			fmt.Fprintf(w, "  expires in %d days: galsyncd identity request\n", int(left.Hours()/24))
+			printf(w, "  expires in %d days: galsyncd identity request\n", int(left.Hours()/24))
 		}
 	}
 }
 
 func printRequests(w io.Writer, list []client.IdentityRequest) {
 	for _, r := range list {
-		fmt.Fprintf(w, "request of %s: %s\n  for: %s\n  waits for its certificate: galsyncd identity import FILE\n  id: %s\n", clock(r.Created), r.Key, strings.Join(r.Addresses, ", "), r.ID)
+		printf(w, "request of %s: %s\n  for: %s\n  waits for its certificate: galsyncd identity import FILE\n  id: %s\n", clock(r.Created), r.Key, strings.Join(r.Addresses, ", "), r.ID)
 	}
 }
 
@@ -397,6 +397,6 @@ func (a *app) runRemoveIdentity(ctx context.Context, fingerprint string, yes boo
 		return err
 	}
 	return a.print(gone, func(w io.Writer) {
-		fmt.Fprintf(w, "removed: %s, sha256 %s\n", gone.Certificate.Subject, gone.Certificate.SHA256)
+		printf(w, "removed: %s, sha256 %s\n", gone.Certificate.Subject, gone.Certificate.SHA256)
 	})
 }

@@ -52,20 +52,20 @@ func printResult(w io.Writer, r *client.Result) {
 		printAnswer(w, answer)
 	}
 	if r.EncryptByDefault != nil {
-		fmt.Fprintf(w, "encrypt by default: %s\n", map[bool]string{true: "yes", false: "no"}[*r.EncryptByDefault])
+		printf(w, "encrypt by default: %s\n", map[bool]string{true: "yes", false: "no"}[*r.EncryptByDefault])
 	}
 	if len(r.Blocking) == 0 {
 		fmt.Fprintln(w, "can be encrypted: mail to all of these")
 		return
 	}
-	fmt.Fprintf(w, "unable to encrypt: %s\n", strings.Join(r.Blocking, ", "))
+	printf(w, "unable to encrypt: %s\n", strings.Join(r.Blocking, ", "))
 }
 
 func printAnswer(w io.Writer, r client.Answer) {
-	fmt.Fprintf(w, "%s: %s\n", r.Address, r.State)
+	printf(w, "%s: %s\n", r.Address, r.State)
 	if c := r.Certificate; c != nil {
-		fmt.Fprintf(w, "  certificate: %s (%s), %s, valid until %s\n", c.Subject, r.Source, c.Key, day(c.NotAfter))
-		fmt.Fprintf(w, "  issued by: %s\n  sha256: %s\n", c.Issuer, c.SHA256)
+		printf(w, "  certificate: %s (%s), %s, valid until %s\n", c.Subject, r.Source, c.Key, day(c.NotAfter))
+		printf(w, "  issued by: %s\n  sha256: %s\n", c.Issuer, c.SHA256)
 	}
 	if r.State != "encryptable" || len(r.Members) > 0 {
 		lines(w, "  ", r.Reasons)
@@ -82,7 +82,7 @@ func printAnswer(w io.Writer, r client.Answer) {
 
 // printMember shows a member of a group, and whom it holds when it is a group itself.
 func printMember(w io.Writer, m client.Answer, indent string) {
-	fmt.Fprintf(w, "%smember %s: %s\n", indent, m.Address, m.State)
+	printf(w, "%smember %s: %s\n", indent, m.Address, m.State)
 	for i, c := range m.Explain {
 		printCandidate(w, indent+"  ", i+1, c)
 	}
@@ -108,13 +108,13 @@ func printCandidate(w io.Writer, indent string, n int, c client.Candidate) {
 	if c.Chosen {
 		mark = "chosen"
 	}
-	fmt.Fprintf(w, "%s%d. %s: %s (%s)\n", indent, n, mark, what, strings.TrimSpace(c.Source+" "+c.Property))
+	printf(w, "%s%d. %s: %s (%s)\n", indent, n, mark, what, strings.TrimSpace(c.Source+" "+c.Property))
 	if c.Certificate != nil {
-		fmt.Fprintf(w, "%s   sha256: %s\n", indent, c.Certificate.SHA256)
+		printf(w, "%s   sha256: %s\n", indent, c.Certificate.SHA256)
 	}
 	lines(w, indent+"   ", c.Reasons)
 	if text := revocationText(c.Revocation); text != "" {
-		fmt.Fprintf(w, "%s   %s\n", indent, text)
+		printf(w, "%s   %s\n", indent, text)
 	}
 }
 
@@ -133,7 +133,7 @@ func revocationText(r *client.Revocation) string {
 
 func lines(w io.Writer, prefix string, list []string) {
 	for _, s := range list {
-		fmt.Fprintln(w, prefix+s)
+		printf(w, "%s\n", prefix+s)
 	}
 }
 
@@ -186,7 +186,7 @@ func printEntries(w io.Writer, found *client.Entries) {
 		case e.Certificates == 0:
 			note = "  (no certificate)"
 		}
-		fmt.Fprintf(w, "%s <%s>%s\n", name, e.Primary, note)
+		printf(w, "%s <%s>%s\n", name, e.Primary, note)
 	}
 	if found.More {
 		fmt.Fprintln(w, "...")

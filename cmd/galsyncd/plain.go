@@ -1,7 +1,9 @@
 package main
 
 import (
+	"fmt"
 	"io"
+	"reflect"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -39,3 +41,16 @@ func oneLine(text string) string {
 
 // talk is standard error for people.
 func (a *app) talk() io.Writer { return plain{a.err} }
+
+// printf writes text whose lines are those of format: names and texts of others, such as the subject of a certificate, make
+// none of their own, in which they could say that a signature is valid.
+func printf(w io.Writer, format string, args ...any) {
+	for i, arg := range args {
+		if err, ok := arg.(error); ok {
+			args[i] = oneLine(err.Error())
+		} else if v := reflect.ValueOf(arg); v.Kind() == reflect.String {
+			args[i] = oneLine(v.String())
+		}
+	}
+	fmt.Fprintf(w, format, args...)
+}

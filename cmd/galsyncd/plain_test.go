@@ -1,9 +1,12 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/galsyncd/galsyncd/client"
 )
 
 func TestPlain(t *testing.T) {
@@ -14,5 +17,20 @@ func TestPlain(t *testing.T) {
 	}
 	if got := oneLine("a\nb"); got != "a\uFFFDb" {
 		t.Errorf("one line: %q", got)
+	}
+}
+
+// TestNamesMakeNoLines: whoever issues a certificate chooses the names in it.
+func TestNamesMakeNoLines(t *testing.T) {
+	const name = "CN=Mallory\nsignature: valid"
+	var b strings.Builder
+	printVerification(plain{&b}, &client.Verification{Verdict: "untrusted", Reasons: []string{"issued by " + name}, Warnings: []string{name}, Layers: []client.Layer{
+		{Signatures: []client.Signature{{Verdict: "untrusted", Reasons: []string{name}, Certificate: &client.SignerCertificate{Subject: name, Issuer: name}}}},
+	}})
+	printf(&b, "%v\n", errors.New(name))
+	for line := range strings.Lines(b.String()) {
+		if strings.HasPrefix(line, "signature: valid") {
+			t.Errorf("a name makes a line of its own:\n%s", b.String())
+		}
 	}
 }

@@ -146,7 +146,7 @@ func printPreferences(w io.Writer, address string, p client.Preferences) {
 	if len(words) == 0 {
 		words = append(words, "nothing is set")
 	}
-	fmt.Fprintf(w, "%s: %s\n", address, strings.Join(words, " "))
+	printf(w, "%s: %s\n", address, strings.Join(words, " "))
 }
 
 // findIdentity returns the identity whose fingerprint begins so.

@@ -95,7 +95,7 @@ func (a *app) runVerify(ctx context.Context, args []string, opts client.VerifyOp
 }
 
 func printVerification(w io.Writer, v *client.Verification) {
-	fmt.Fprintf(w, "signature: %s\n", v.Verdict)
+	printf(w, "signature: %s\n", v.Verdict)
 	lines(w, "  ", v.Reasons)
 	lines(w, "  warning: ", v.Warnings)
 	for _, layer := range v.Layers {
@@ -105,13 +105,13 @@ func printVerification(w io.Writer, v *client.Verification) {
 		}
 	}
 	for _, p := range v.Parts {
-		fmt.Fprintf(w, "  part %s: %s\n", p.Path, p.Verification.Verdict)
+		printf(w, "  part %s: %s\n", p.Path, p.Verification.Verdict)
 	}
 	printInstall(w, v.Install)
 	if v.Headers != nil && len(v.Headers.Fields) > 0 {
-		fmt.Fprintf(w, "  protected header fields: %s\n", strings.Join(v.Headers.Fields, ", "))
+		printf(w, "  protected header fields: %s\n", strings.Join(v.Headers.Fields, ", "))
 		if len(v.Headers.Unprotected) > 0 {
-			fmt.Fprintf(w, "  unprotected header fields: %s\n", strings.Join(v.Headers.Unprotected, ", "))
+			printf(w, "  unprotected header fields: %s\n", strings.Join(v.Headers.Unprotected, ", "))
 		}
 	}
 }
@@ -129,11 +129,11 @@ func printInstall(w io.Writer, in *client.Install) {
 	case in.Action == "remove":
 		fmt.Fprintln(w, "  the certificate is installed (galsyncd cert remove forgets it)")
 	case in.Action == "install" && in.Used:
-		fmt.Fprintf(w, "  mail to %s is encrypted to the certificate already: it need not be installed\n", strings.Join(in.Addresses, ", "))
+		printf(w, "  mail to %s is encrypted to the certificate already: it need not be installed\n", strings.Join(in.Addresses, ", "))
 	case in.Action == "install" && in.Renewal:
 		fmt.Fprintln(w, "  the certificate is newer than the one installed for the sender: galsyncd cert install takes it")
 	case in.Action == "install":
-		fmt.Fprintf(w, "  the certificate can be installed with galsyncd cert install: %s\n", use)
+		printf(w, "  the certificate can be installed with galsyncd cert install: %s\n", use)
 	}
 }
 
@@ -145,12 +145,12 @@ func printSignature(w io.Writer, s client.Signature) {
 			who += " <" + strings.Join(s.Certificate.Addresses, ", ") + ">"
 		}
 	}
-	fmt.Fprintf(w, "  signed by: %s (%s)\n", who, s.Verdict)
+	printf(w, "  signed by: %s (%s)\n", who, s.Verdict)
 	if s.Certificate != nil {
-		fmt.Fprintf(w, "    issued by: %s\n    sha256: %s\n", s.Certificate.Issuer, s.Certificate.SHA256)
+		printf(w, "    issued by: %s\n    sha256: %s\n", s.Certificate.Issuer, s.Certificate.SHA256)
 	}
 	if s.SigningTime != nil {
-		fmt.Fprintf(w, "    claims to have signed on %s\n", clock(*s.SigningTime))
+		printf(w, "    claims to have signed on %s\n", clock(*s.SigningTime))
 	}
 	lines(w, "    ", s.Reasons)
 	lines(w, "    warning: ", s.Warnings)

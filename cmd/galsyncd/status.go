@@ -34,7 +34,7 @@ func (a *app) status() *cobra.Command {
 
 func printStatus(w io.Writer, s *client.Status) {
 	line := func(name, format string, args ...any) {
-		fmt.Fprintf(w, "%-13s %s\n", name+":", fmt.Sprintf(format, args...))
+		printf(w, "%-13s %s\n", name+":", fmt.Sprintf(format, args...))
 	}
 	line("daemon", "%s, %s role, process %d, up since %s", s.Version, s.Role, s.PID, clock(s.Started))
 	src := s.Source
@@ -83,7 +83,7 @@ func printStatus(w io.Writer, s *client.Status) {
 	}
 	line("entries", "%d", s.Counts.Entries)
 	for _, state := range slices.Sorted(maps.Keys(s.Counts.ByState)) {
-		fmt.Fprintf(w, "  %-18s %d\n", state, s.Counts.ByState[state])
+		printf(w, "  %-18s %d\n", state, s.Counts.ByState[state])
 	}
 	if c := s.Contacts; c != nil {
 		line("contacts", "%s", contactsText(*c))

@@ -106,27 +106,27 @@ func printReport(w io.Writer, r *client.Report) {
 	if p := r.Whole; p != nil {
 		cost = fmt.Sprintf("%s; with those before it since %s: %d runs, %d requests, %s", cost, clock(p.Started), p.Runs, p.Requests, seconds(p.Duration))
 	}
-	fmt.Fprintf(w, "sync %s: %d entries, %d added, %d changed, %d missing, %d removed (%s)\n",
+	printf(w, "sync %s: %d entries, %d added, %d changed, %d missing, %d removed (%s)\n",
 		r.Outcome, r.Entries, r.Added, r.Changed, r.Missing, r.Removed, cost)
 	if c := r.Contacts; c != nil {
-		fmt.Fprintf(w, "contacts %s: %d contacts, %d added, %d changed, %d removed\n", c.State, c.Count, c.Added, c.Changed, c.Removed)
+		printf(w, "contacts %s: %d contacts, %d added, %d changed, %d removed\n", c.State, c.Count, c.Added, c.Changed, c.Removed)
 		if c.Unread > 0 {
-			fmt.Fprintf(w, "  not read: %d contacts\n", c.Unread)
+			printf(w, "  not read: %d contacts\n", c.Unread)
 		}
 		if c.Error != "" {
-			fmt.Fprintf(w, "  %s\n", c.Error)
+			printf(w, "  %s\n", c.Error)
 		}
 		if c.Hint != "" {
-			fmt.Fprintf(w, "  %s\n", c.Hint)
+			printf(w, "  %s\n", c.Hint)
 		}
 	}
 	const most = 10
 	for i, g := range r.Gaps {
 		if i == most {
-			fmt.Fprintf(w, "  and %d more\n", len(r.Gaps)-most)
+			printf(w, "  and %d more\n", len(r.Gaps)-most)
 			break
 		}
-		fmt.Fprintf(w, "  not read in full: addresses that begin with %q: %s\n", g.Prefix, g.Reason)
+		printf(w, "  not read in full: addresses that begin with %q: %s\n", g.Prefix, g.Reason)
 	}
 }
 
