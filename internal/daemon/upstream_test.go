@@ -36,7 +36,7 @@ func TestUpstreamNobodyThere(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer own.Close()
-	missing := filepath.Join(t.TempDir(), "s")
+	missing := filepath.Join(interop.SocketFolder(t), "s")
 	dead := filepath.Join(interop.SocketFolder(t), "d")
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: dead, Net: "unix"})
 	if err != nil {

@@ -270,7 +270,7 @@ func TestStartOfAHundredThousand(t *testing.T) {
 	runtime.ReadMemStats(&after)
 	t.Logf("%d entries in %v, %d MiB", d.Len(), took.Round(time.Millisecond), (after.HeapAlloc-before.HeapAlloc)>>20)
 	// Generous: the machine may be busy, and the race detector makes it ten times slower.
-	if took > 60*time.Second {
+	if took > 5*time.Minute {
 		t.Errorf("start took %v", took)
 	}
 	began = time.Now()
