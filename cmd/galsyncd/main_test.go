@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -21,6 +22,7 @@ func TestMain(m *testing.M) {
 // TestScripts runs testdata/script: what users rely on, one script each. The commands that the scripts have on top of
 // testscript's own are in scriptCommands.
 func TestScripts(t *testing.T) {
+	syscall.Umask(0o022) // other users read what scripts lay out
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		WorkdirRoot:         socketRoot(t),

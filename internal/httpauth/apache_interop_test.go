@@ -211,10 +211,7 @@ func TestInteropNTLMApache(t *testing.T) {
 
 func newApacheNTLM(t *testing.T) *apache {
 	t.Helper()
-	users := filepath.Join(peerFolder(t), "users")
-	if err := os.WriteFile(users, []byte("CORP:"+testUser+":"+testPassword+"\n"), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	users := put(t, filepath.Join(peerFolder(t), "users"), "CORP:"+testUser+":"+testPassword+"\n", 0o644)
 	if err := os.Chmod(filepath.Dir(users), 0o755); err != nil {
 		t.Fatal(err)
 	}

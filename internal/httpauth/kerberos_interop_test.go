@@ -111,10 +111,7 @@ func (r *realm) apache(t *testing.T, directives string) *apache {
 		t.Fatal(err)
 	}
 	dir := peerFolder(t)
-	name := filepath.Join(dir, "krb5.conf")
-	if err := os.WriteFile(name, []byte("[libdefaults]\ndefault_realm = TEST.EXAMPLE\nrdns = false\n"), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	name := put(t, filepath.Join(dir, "krb5.conf"), "[libdefaults]\ndefault_realm = TEST.EXAMPLE\nrdns = false\n", 0o644)
 	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}

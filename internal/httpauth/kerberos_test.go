@@ -19,9 +19,10 @@ import (
 	"github.com/go-krb5/krb5/messages"
 )
 
+// put writes a file with this mode, whatever the umask.
 func put(t *testing.T, path, content string, mode os.FileMode) string {
 	t.Helper()
-	if err := os.WriteFile(path, []byte(content), mode); err != nil {
+	if err := errors.Join(os.WriteFile(path, []byte(content), mode), os.Chmod(path, mode)); err != nil {
 		t.Fatal(err)
 	}
 	return path
