@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -40,7 +41,8 @@ func (a *app) checkConfig() *cobra.Command {
 				return &exitError{status: exitConfig}
 			}
 			if n, _ := anchorCount(cfg); n == 0 && cfg.Trust.GAL != "accept" {
-				a.say("warning: trust.anchors names no certificate (%s), so nobody would be trusted", strings.Join(cfg.Trust.Anchors, ", "))
+				a.say("warning: trust.anchors names no certificate (%s), so nobody would be trusted: put the root that issued your people's certificates there",
+					cmp.Or(strings.Join(cfg.Trust.Anchors, ", "), "it is empty"))
 			}
 			if show {
 				return failed(cfg.Print(a.out))

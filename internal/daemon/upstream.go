@@ -120,7 +120,7 @@ func (u *Upstream) Freshness(ctx context.Context) (recipients.Freshness, error) 
 	s, err := u.Client.Status(ctx)
 	if u.nobodyThere(err) {
 		own, ownErr := u.Own.Freshness(ctx)
-		own.Absent = fmt.Sprintf("not among your own certificates, and there is no address book: the system's galsyncd does not answer (%v)", err)
+		own.Absent = fmt.Sprintf("there is no address book to look into: the system's galsyncd does not answer (%v)", err)
 		own.Remedy = "start it: sudo systemctl start galsyncd; or have your own galsyncd read Exchange: set exchange.url; " + recipients.HintOutside
 		return own, ownErr
 	}

@@ -116,7 +116,7 @@ func (q *question) unknown() Answer {
 	walked := fmt.Sprintf("on %s (%s ago)", moment(q.fresh.Walked), age(q.now.Sub(q.fresh.Walked)))
 	switch {
 	case q.fresh.Walked.IsZero():
-		a.Reasons = []string{"not among the addresses that are fetched; the whole address book was never read"}
+		a.Reasons = []string{"not in the local copy, which holds only what was asked for; the whole address book was never read"}
 		a.Hints = []string{HintOnline}
 	case q.fresh.Walked.Before(q.fresh.Completed):
 		a.Reasons = []string{"not in the address book when the whole of it was last read, " + walked + "; since then only known addresses were asked for"}

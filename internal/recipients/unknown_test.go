@@ -18,7 +18,7 @@ func TestUnknownAfterKnownOnly(t *testing.T) {
 	}{
 		"never read":             {0, 0, "never read completely", false},
 		"walks":                  {2 * time.Hour, 2 * time.Hour, "not in the address book, last read completely on 2027-01-05 10:00 UTC (2 hours ago)", false},
-		"known only":             {2 * time.Hour, 0, "not among the addresses that are fetched; the whole address book was never read", true},
+		"known only":             {2 * time.Hour, 0, "not in the local copy, which holds only what was asked for; the whole address book was never read", true},
 		"known only, walks once": {2 * time.Hour, 72 * time.Hour, "the whole of it was last read, on 2027-01-02 12:00 UTC (3 days ago); since then only known addresses", true},
 	} {
 		t.Run(name, func(t *testing.T) {
