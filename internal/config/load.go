@@ -64,8 +64,12 @@ func readFile(path string) ([]byte, error) {
 		return nil, fmt.Errorf("read configuration: %w", err)
 	}
 	defer f.Close()
-	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+	info, err := f.Stat()
+	if err != nil || !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("read configuration %s: not a regular file", path)
+	}
+	if info.Mode().Perm()&0o002 != 0 { // it says whom to trust, and which programs to run
+		return nil, fmt.Errorf("read configuration %s: mode %#o lets everybody write to it; run chmod o-w on it after finding out who did", path, info.Mode().Perm())
 	}
 	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	if err != nil {

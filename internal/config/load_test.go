@@ -329,6 +329,15 @@ func TestLoadFiles(t *testing.T) {
 	if err := os.WriteFile(path, []byte(minimal+"[keyring]\ndir = \"~/k\"\n[socket]\npath=\"/run/x\"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	if err := os.Chmod(path, 0o646); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Load(path, RoleUser); err == nil || !strings.Contains(err.Error(), "mode 0646 lets everybody write to it; run chmod o-w on it") {
+		t.Errorf("everybody can write: %v", err)
+	}
+	if err := os.Chmod(path, 0o664); err != nil {
+		t.Fatal(err)
+	}
 	c, err := Load(path, RoleUser)
 	if err != nil {
 		t.Fatal(err)

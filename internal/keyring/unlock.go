@@ -76,7 +76,8 @@ func (k *Keyring) Unlock(ctx context.Context, passphrase []byte, period time.Dur
 		return ErrClosed
 	}
 	k.lock()
-	k.master, k.until = master, k.now().Add(period)
+	// Round takes the monotonic clock off, which stands still while the machine is suspended; the timer runs on it.
+	k.master, k.until = master, k.now().Add(period).Round(0)
 	k.timer = time.AfterFunc(period, func() { k.expire(master) })
 	return nil
 }
