@@ -27,7 +27,7 @@ func TestYearOfNights(t *testing.T) {
 	values := certificatePool(t, 40)
 	for _, seed := range seeds {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
-			dir := t.TempDir()
+			dir := memory(t)
 			synctest.Test(t, func(t *testing.T) { newYear(t, dir, seed, values).pass(365) })
 		})
 	}

@@ -20,17 +20,28 @@ import (
 	"github.com/galsyncd/galsyncd/internal/testca"
 )
 
-var bareLF = regexp.MustCompile(`(^|[^\r])\n`)
+var (
+	headerField      = regexp.MustCompile(`(?s)[^\s][^\n]*\n([ \t][^\n]*\n)*`)
+	contentTypeField = regexp.MustCompile(`(?im)^content-type *:`)
+	binaryField      = regexp.MustCompile(`(?im)^content-transfer-encoding *: *binary`)
+	emptyLine        = regexp.MustCompile(`\n\r?\n`)
+	encodingField    = regexp.MustCompile(`(?im)^content-transfer-encoding *:`)
+)
+
+// endings ends every line with CRLF.
+func endings(s string) string {
+	return strings.ReplaceAll(strings.ReplaceAll(s, "\r\n", "\n"), "\n", "\r\n")
+}
 
 // canonical is what a mail must come back as: written differently than the code it tests, with whole strings.
 func canonical(mail string) string {
-	for bareLF.MatchString(mail[:headerEnd(mail)]) {
-		end := headerEnd(mail)
-		mail = bareLF.ReplaceAllString(mail[:end], "$1\r\n") + mail[end:]
-	}
 	end := headerEnd(mail)
+	for header := endings(mail[:end]); header != mail[:end]; header = endings(mail[:end]) {
+		mail = header + mail[end:]
+		end = headerEnd(mail)
+	}
 	var outer, inner string
-	for _, f := range regexp.MustCompile(`(?s)[^\s][^\n]*\n([ \t][^\n]*\n)*`).FindAllString(mail[:end], -1) {
+	for _, f := range headerField.FindAllString(mail[:end], -1) {
 		switch name := strings.ToLower(strings.TrimSpace(f[:strings.Index(f, ":")])); {
 		case name == "bcc", name == "resent-bcc", name == "mime-version", name == "content-length":
 		case strings.HasPrefix(name, "content-"):
@@ -39,7 +50,7 @@ func canonical(mail string) string {
 			outer += f
 		}
 	}
-	if !regexp.MustCompile(`(?im)^content-type *:`).MatchString(inner) {
+	if !contentTypeField.MatchString(inner) {
 		_, raw, _ := strings.Cut(mail[end:], "\n")
 		switch {
 		case len(raw) < blockSize && !strings.ContainsFunc(raw, func(r rune) bool { return r >= 0x80 }):
@@ -49,15 +60,13 @@ func canonical(mail string) string {
 		default:
 			inner += "Content-Type: text/plain; charset=utf-8\r\n"
 		}
-		if !strings.Contains(inner, "charset=us-ascii") && !regexp.MustCompile(`(?im)^content-transfer-encoding *:`).MatchString(inner) {
+		if !strings.Contains(inner, "charset=us-ascii") && !encodingField.MatchString(inner) {
 			inner += "Content-Transfer-Encoding: 8bit\r\n"
 		}
 	}
 	body := mail[end:]
-	if !regexp.MustCompile(`(?im)^content-transfer-encoding *: *binary`).MatchString(inner) {
-		for bareLF.MatchString(body) { // matches do not overlap: once is not enough
-			body = bareLF.ReplaceAllString(body, "$1\r\n")
-		}
+	if !binaryField.MatchString(inner) {
+		body = endings(body)
 	}
 	if body == "" || strings.HasPrefix(body, "\r\n") {
 		body = strings.TrimPrefix(body, "\r\n")
@@ -69,7 +78,7 @@ func canonical(mail string) string {
 
 // headerEnd is where the empty line begins.
 func headerEnd(mail string) int {
-	if loc := regexp.MustCompile(`\n\r?\n`).FindStringIndex(mail); loc != nil {
+	if loc := emptyLine.FindStringIndex(mail); loc != nil {
 		return loc[0] + 1
 	}
 	return len(mail)
