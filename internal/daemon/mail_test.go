@@ -1,14 +1,25 @@
 package daemon
 
 import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/galsyncd/galsyncd/cms"
+	"github.com/galsyncd/galsyncd/directory"
 	"github.com/galsyncd/galsyncd/internal/keyring"
+	"github.com/galsyncd/galsyncd/internal/mailaddr"
 	"github.com/galsyncd/galsyncd/internal/service"
+	"github.com/galsyncd/galsyncd/internal/testca"
 	"github.com/galsyncd/galsyncd/smime"
 	"github.com/galsyncd/galsyncd/trust"
 )
@@ -96,4 +107,50 @@ func TestKeyringProblem(t *testing.T) {
 	if got := keyringProblem("unlock the keyring", inside); got != inside {
 		t.Errorf("an error of the daemon's own became %v", got)
 	}
+}
+
+// strangers is a directory that knows no certificate.
+type strangers struct{}
+
+func (strangers) Certificate(context.Context, [32]byte) ([]byte, []directory.Address, error) {
+	return nil, nil, service.ErrNotFound
+}
+
+// TestLookingLearnsNothing: who opens a mail only to see whose certificate is in it does not change what is remembered; who
+// reads it does.
+func TestLookingLearnsNothing(t *testing.T) {
+	ca := newTestCA(t)
+	ring, certs := openRing(t, ca, testca.Options{Now: keysNow})
+	pool := x509.NewCertPool()
+	pool.AddCert(ca.Certificate)
+	policy := &trust.Policy{Anchors: pool, AnchorCount: 1}
+	keys := &Keys{Keyring: ring, Now: func() time.Time { return keysNow }, Policy: policy}
+	signer := Signer{Keys: keys, Now: keys.Now}
+	opts := &smime.EncryptOptions{To: []mailaddr.Address{"alice@example.com"}, Recipients: everybody{certs[0]}, Sign: signer.options(t.Context(), service.SignOptions{})}
+	var mail bytes.Buffer
+	if _, err := smime.Encrypt(t.Context(), strings.NewReader("From: alice@example.com\n\nhello\n"), smime.Outputs{Main: smime.To(&mail)}, opts); err != nil {
+		t.Fatal(err)
+	}
+	d := Decrypter{Keys: keys, Verifier: Verifier{Policy: policy, Now: keys.Now, Capabilities: &Capabilities{Keyring: ring, Directory: strangers{}, Log: slog.New(slog.DiscardHandler)}}}
+	knows := func() bool {
+		_, ok, err := ring.Capabilities(sha256.Sum256(certs[0].Raw))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ok
+	}
+	if v, err := d.Decrypted(t.Context(), bytes.NewReader(mail.Bytes())); err != nil || v.Verdict != smime.Valid || knows() {
+		t.Errorf("looked at: %+v, %v; knows %v", v, err, knows())
+	}
+	err := d.Decrypt(t.Context(), bytes.NewReader(mail.Bytes()), service.DecryptOptions{}, func(service.Decrypted) (io.Writer, error) { return io.Discard, nil })
+	if err != nil || !knows() {
+		t.Errorf("read: %v; knows %v", err, knows())
+	}
+}
+
+// everybody is a smime.RecipientSource with one certificate for all.
+type everybody struct{ cert *x509.Certificate }
+
+func (e everybody) ForEncryption(_ context.Context, addresses []mailaddr.Address) ([][]*x509.Certificate, error) {
+	return slices.Repeat([][]*x509.Certificate{{e.cert}}, len(addresses)), nil
 }
