@@ -145,15 +145,32 @@ func (s *sevenBit) leaf(h header, body io.Reader, kind, declared string) error {
 		if err := s.header(h.withEncoding(encoding)); err != nil {
 			return err
 		}
-		w := quotedprintable.NewWriter(s.w)
-		_, err := io.Copy(w, all)
-		return errors.Join(err, w.Close())
+		var text bytes.Buffer // all was looked at, so it is short
+		w := quotedprintable.NewWriter(&text)
+		if _, err := io.Copy(w, all); err != nil {
+			return err
+		}
+		if err := w.Close(); err != nil {
+			return err
+		}
+		_, err := s.w.Write(maskFrom(text.Bytes()))
+		return err
 	default:
 		if err := s.header(h.withEncoding(encoding)); err != nil {
 			return err
 		}
 		return s.base64(all, declared == "binary")
 	}
+}
+
+// maskFrom writes "From " at the beginning of a line otherwise, in quoted-printable: mailbox files take it for the beginning of
+// a mail, and programs that write them put a ">" before it, which would break the signature.
+func maskFrom(text []byte) []byte {
+	text = append([]byte("\n"), text...)
+	for bytes.Contains(text, []byte("\nFrom ")) {
+		text = bytes.ReplaceAll(text, []byte("\nFrom "), []byte("\n=46rom =\r\n"))
+	}
+	return text[1:]
 }
 
 func (s *sevenBit) base64(r io.Reader, verbatim bool) error {
@@ -165,7 +182,8 @@ func (s *sevenBit) base64(r io.Reader, verbatim bool) error {
 }
 
 // chooseEncoding looks at the beginning of a content and, when it has ended, knows it all. What cannot be seen to the end
-// counts as unsafe. Quoted-printable is for text that is mostly ASCII and has no CR of its own, which would not survive.
+// counts as unsafe, and so does a line that mailbox files change (see maskFrom). Quoted-printable is for text that is mostly ASCII
+// and has no CR of its own, which would not survive.
 func chooseEncoding(head []byte, ended bool, kind, declared string) string {
 	if declared == "binary" || !ended {
 		return "base64"
@@ -181,7 +199,7 @@ func chooseEncoding(head []byte, ended bool, kind, declared string) string {
 				return "base64"
 			}
 		}
-		plain = plain && len(line) <= maxLine
+		plain = plain && len(line) <= maxLine && !bytes.HasPrefix(line, []byte("From "))
 	}
 	switch {
 	case high == 0 && plain:

@@ -137,6 +137,8 @@ func TestSignIs7Bit(t *testing.T) {
 		"8bit":               "From: alice@corp.example\nContent-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: 8bit\n\ngrüße an alle, die das hier lesen\n",
 		"8bit and says not":  "From: alice@corp.example\nContent-Type: text/plain; charset=utf-8\n\ngrüße an alle, die das hier lesen",
 		"binary":             "From: alice@corp.example\nContent-Type: application/x\nContent-Transfer-Encoding: binary\n\n\x00\n\r\x01\xff\n",
+		"From":               "From: alice@corp.example\n\nFrom here\nFrom From there " + strings.Repeat("a=b ", 30) + "\n From\nFrom \nFrom",
+		"From, no text":      "From: alice@corp.example\nContent-Type: application/x\n\nFrom here\n",
 		"CR alone":           "From: alice@corp.example\n\na\rb\n",
 		"large text, 8 bit":  "From: alice@corp.example\nContent-Transfer-Encoding: 8bit\n\n" + strings.Repeat("grüße an alle\n", 20000),
 		"large text, 7 bit":  "From: alice@corp.example\n\n" + strings.Repeat("a line\n", 40000),
@@ -152,8 +154,8 @@ func TestSignIs7Bit(t *testing.T) {
 				}
 			}
 			for line := range strings.SplitSeq(signed, "\r\n") {
-				if len(line) > maxLine {
-					t.Errorf("%s: a line of %d", name, len(line))
+				if len(line) > maxLine || strings.HasPrefix(line, "From ") {
+					t.Errorf("%s: a line of %d: %.80q", name, len(line), line)
 				}
 			}
 		}
