@@ -331,7 +331,7 @@ func TestCurl(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			cmd := exec.CommandContext(t.Context(), curl, "-sS", "--"+string(auth), "--cacert", "ca.pem", "-K", "config", "--compressed", "-o", "answer.xml", "-w", "%{http_code}",
+			cmd := exec.CommandContext(t.Context(), curl, "-sS", "--noproxy", "*", "--"+string(auth), "--cacert", "ca.pem", "-K", "config", "--compressed", "-o", "answer.xml", "-w", "%{http_code}",
 				"-H", "Content-Type: text/xml; charset=utf-8", "--data-binary", "@request.xml", s.URL())
 			cmd.Dir = folder
 			out, err := cmd.CombinedOutput()

@@ -396,7 +396,7 @@ func TestCurl(t *testing.T) {
 		t.Fatal(err)
 	}
 	run := func(args ...string) (string, error) {
-		out, err := exec.Command(curl, append([]string{"-sS", "--unix-socket", h.path}, args...)...).Output()
+		out, err := exec.Command(curl, append([]string{"-sS", "--noproxy", "*", "--unix-socket", h.path}, args...)...).Output()
 		return string(out), err
 	}
 	if out, err := run("http://localhost/v1/recipients?address=bob@example.com"); err != nil || !strings.Contains(out, `"state":"encrypted"`) {
