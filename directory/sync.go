@@ -200,7 +200,8 @@ func (r *run) checkHistory(tx Tx) error {
 	for _, key := range append(keys, stateKey) {
 		err = errors.Join(err, tx.SetState(key, nil))
 	}
-	return err
+	h.Server = r.sync.Server // now, so that a run that is killed need not forget it all again
+	return errors.Join(err, h.save(tx))
 }
 
 func (r *run) resumable(full bool) bool {
@@ -209,7 +210,7 @@ func (r *run) resumable(full bool) bool {
 		within = 48 * time.Hour
 	}
 	st := r.state
-	if st == nil || full && !st.Full || st.KnownOnly != r.sync.KnownOnly || st.Source != r.sync.Source.Name() || st.Started.After(r.began) {
+	if st == nil || full && !st.Full || st.KnownOnly != r.sync.KnownOnly || st.Source != r.sync.Source.Name() || st.Server != r.sync.Server || st.Started.After(r.began) {
 		return false
 	}
 	if st.Answered.IsZero() && !st.Applying && !st.Paused {

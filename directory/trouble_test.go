@@ -104,6 +104,61 @@ func TestAnotherServer(t *testing.T) {
 	}
 }
 
+// kill runs the sync until the source is asked for the n-th time, and ends there as a process does that is killed.
+func (n *night) kill(requests int) {
+	n.t.Helper()
+	n.book.fail = func(_ string, asked int) error {
+		if asked == requests {
+			panic("killed")
+		}
+		return nil
+	}
+	defer func() {
+		if recover() == nil {
+			n.t.Error("the run was over before it was killed")
+		}
+		n.book.fail = nil
+	}()
+	_, _ = n.sync.Run(n.t.Context(), false)
+}
+
+// TestKilledBetweenServers: what a killed run found out about one server says nothing about another, and a run about the new
+// one is gone on from as any other.
+func TestKilledBetweenServers(t *testing.T) {
+	newcomers := func() *book {
+		b := &book{limit: 100}
+		for i := range 500 {
+			b.add(directory.Address(fmt.Sprintf("%c%03d@corp.example", 'a'+i%26, i)))
+		}
+		return b
+	}
+	t.Run("the first run ever", func(t *testing.T) {
+		n := newNight(t, newBook(t, 300, 0))
+		n.sync.Server = "mail.old.example"
+		n.kill(newNight(t, newBook(t, 300, 0)).run().Requests - 5)
+		n.book, n.sync.Server = newcomers(), "mail.new.example"
+		n.sync.Source = n.book
+		n.run()
+		for _, p := range n.book.people {
+			if !n.has(p.record.Primary) {
+				t.Fatalf("%s was not found", p.record.Primary)
+			}
+		}
+	})
+	t.Run("the first run of the new server", func(t *testing.T) {
+		n := newNight(t, newBook(t, 30, 0))
+		n.sync.Server = "mail.old.example"
+		n.run()
+		n.book, n.sync.Server = newcomers(), "mail.new.example"
+		n.sync.Source = n.book
+		whole := newNight(t, newcomers()).run().Requests
+		n.kill(whole - 20)
+		if r := n.run(); r.PartRequests > whole/2 {
+			t.Errorf("%d requests after %d of %d", r.PartRequests, whole-20, whole)
+		}
+	})
+}
+
 func TestTurnsGoOnAfterGuardedRuns(t *testing.T) {
 	b := newBook(t, 100, 0)
 	n := newNight(t, b)

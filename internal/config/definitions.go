@@ -209,7 +209,7 @@ func syncKeys() []definition {
 			doc:    "How long online questions may hold up one look-up.",
 			target: func(c *Config) any { return &c.Sync.OnlineTimeout },
 			check: func(c *Config) string {
-				return unless(c.Sync.OnlineTimeout > 0 && c.Sync.OnlineTimeout <= time.Minute, "is not between 1ms and 1m")
+				return unless(c.Sync.OnlineTimeout >= time.Millisecond && c.Sync.OnlineTimeout <= time.Minute, "is not between 1ms and 1m")
 			}},
 	}
 }
