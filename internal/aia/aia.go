@@ -124,7 +124,7 @@ func (s *Service) want(w waiter) (places []*target) {
 	for _, url := range webPlaces(w.cert) {
 		t := s.targets[url]
 		if t == nil {
-			if len(s.targets) >= maxTargets {
+			if len(s.targets) >= maxTargets && !s.makeRoom() {
 				continue
 			}
 			if s.targets == nil {
@@ -141,6 +141,22 @@ func (s *Service) want(w waiter) (places []*target) {
 		places = append(places, t)
 	}
 	return places
+}
+
+// makeRoom forgets the place that nobody wanted for longest, when it was tried and that is an hour ago: whoever sends mails
+// with made-up places must not keep the others away. The lock is held.
+func (s *Service) makeRoom() bool {
+	var oldest *target
+	for _, t := range s.targets {
+		if len(t.waiting) == 0 && (oldest == nil || t.asked.Before(oldest.asked)) {
+			oldest = t
+		}
+	}
+	if oldest == nil || s.now().Sub(oldest.asked) < time.Hour {
+		return false
+	}
+	delete(s.targets, oldest.url)
+	return true
 }
 
 // webPlaces are the places that can be fetched from, each once.

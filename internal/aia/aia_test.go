@@ -406,13 +406,23 @@ func TestBounds(t *testing.T) {
 	w.mu.Lock()
 	w.requests = nil
 	w.mu.Unlock()
-	// What nobody asked about for a month makes room.
+	late := w.authority("Late", w.root)
+	w.files["/late"] = late.cert.Raw
+	w.says(w.ask(w.leaf(late, "/late")), "more is asked for than there is room for")
+	w.now = w.now.Add(2 * time.Hour) // what was tried, and is wanted no more, makes room
+	leaf := w.leaf(late, "/late")
+	w.says(w.ask(leaf), "was not fetched yet")
+	w.run(true, 1)
+	w.says(w.ask(leaf), "")
+	w.mu.Lock()
+	w.requests = nil
+	w.mu.Unlock()
+	// What nobody asked about for a month is forgotten.
 	w.now = w.now.AddDate(0, 0, 31)
 	w.run(true, 0)
 	sub := w.authority("Sub", w.root)
 	w.files["/sub"] = sub.cert.Raw
-	leaf := w.leaf(sub, "/sub")
-	w.ask(leaf)
+	w.ask(w.leaf(sub, "/sub"))
 	w.run(true, 1)
 	w.asked("/sub")
 	n := 0
