@@ -199,7 +199,7 @@ func (r *run) guard() (guarded bool, err error) {
 			return nil
 		}
 		r.state.Applying = true
-		return r.save(tx)
+		return errors.Join(r.empty(tx), r.save(tx))
 	})
 	return guarded, err
 }

@@ -69,13 +69,22 @@ func (r *run) silent(group Address, err error) {
 	rep.Silent = cmp.Or(rep.Silent, fmt.Sprintf("%s: %s", group, clip(err.Error())))
 }
 
-// keepMembers stores the members of many groups at once, and forgets them here.
+// keepMembers stores the members of many groups at once, and forgets them here. That a group has lost all of its members is
+// held back until the run is believed: a server whose directory is down says so of every group.
 func (r *run) keepMembers(known map[Address]Members) error {
 	if len(known) == 0 {
 		return nil
 	}
 	err := r.sync.Store.Update(func(tx Tx) error {
 		for group, m := range known {
+			before, err := tx.Members(group)
+			if err != nil {
+				return err
+			}
+			if before != nil && len(before.Members) > 0 && len(m.Members) == 0 {
+				r.emptied[group] = m
+				continue
+			}
 			if err := tx.PutMembers(group, m); err != nil {
 				return err
 			}
@@ -84,6 +93,22 @@ func (r *run) keepMembers(known map[Address]Members) error {
 	})
 	clear(known)
 	return err
+}
+
+// empty stores the groups without members that keepMembers held back, as far as they are still there.
+func (r *run) empty(tx Tx) error {
+	for group, m := range r.emptied {
+		switch _, _, err := tx.Digest(group); {
+		case errors.Is(err, ErrNoEntry):
+			continue
+		case err != nil:
+			return err
+		}
+		if err := tx.PutMembers(group, m); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // dueGroups begins at another group in each run, so that some that never answer do not keep the others waiting.

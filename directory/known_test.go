@@ -120,6 +120,44 @@ func TestAskNeverTakesAUsableCertificate(t *testing.T) {
 	}
 }
 
+// TestGroupsOfADirectoryThatIsDown: a server that knows nobody any more, groups among them, takes no members away; one that
+// says so of one group alone is believed.
+func TestGroupsOfADirectoryThatIsDown(t *testing.T) {
+	b := newBook(t, 50, 1)
+	team := b.group("team@corp.example", b.people[0].record.Primary, b.people[1].record.Primary)
+	n := newNight(t, b)
+	n.run()
+	members := func() *directory.Members {
+		s, err := n.cache.Lookup(t.Context(), "team@corp.example")
+		if err != nil || len(s) != 1 || s[0].Members == nil {
+			t.Fatalf("%+v, %v", s, err)
+		}
+		return s[0].Members
+	}
+	for _, p := range b.people {
+		p.gone = true
+	}
+	team.record.Kind = directory.KindMailbox // so that it is no group to the server
+	for range 7 {
+		if r := n.run(); r.Outcome != directory.Guarded {
+			t.Fatalf("%+v", r)
+		}
+	}
+	if m := members(); len(m.Members) != 2 || m.Unknown {
+		t.Errorf("after nights without a directory: %+v", m)
+	}
+	for _, p := range b.people {
+		p.gone = false
+	}
+	team.record.Kind, team.members = directory.KindGroup, nil
+	for range 7 {
+		n.run()
+	}
+	if m := members(); len(m.Members) != 0 {
+		t.Errorf("a group without members has %+v", m)
+	}
+}
+
 func TestGroups(t *testing.T) {
 	b := newBook(t, 50, 1)
 	team := b.group("team@corp.example", b.people[0].record.Primary, b.people[1].record.Primary)

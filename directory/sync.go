@@ -98,7 +98,7 @@ func (s *Sync) log() *slog.Logger {
 
 // begin loads what is stored and decides between resuming and starting.
 func (s *Sync) begin(full bool) (*run, error) {
-	r := &run{sync: s, began: s.now(), seen: map[Address]struct{}{}, pause: backoff.NewExponentialBackOff()}
+	r := &run{sync: s, began: s.now(), seen: map[Address]struct{}{}, emptied: map[Address]Members{}, pause: backoff.NewExponentialBackOff()}
 	r.pause.InitialInterval, r.pause.MaxInterval = time.Second, time.Minute
 	err := s.Store.Update(func(tx Tx) (err error) {
 		if r.history, err = ReadHistory(tx); err != nil {

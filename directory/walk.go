@@ -28,7 +28,8 @@ type run struct {
 	phase     string
 	troubles  []trouble // questions without a usable answer since the last one that had one
 	answered  bool      // in this part of the run
-	refusal   error     // of the last prefix that the server did not search for
+	emptied   map[Address]Members
+	refusal   error // of the last prefix that the server did not search for
 }
 
 // Sizes of the walk.
