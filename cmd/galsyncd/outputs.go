@@ -49,7 +49,7 @@ func (o *outputs) createIn(dir, base string) (io.Writer, error) {
 	if strings.ContainsAny(base, "/\x00") || base == "" || base == "." || base == ".." {
 		return nil, &exitError{status: exitData, err: fmt.Errorf("write %q into %s: not a file name", base, dir)}
 	}
-	f, err := nameless(dir)
+	f, err := nameless(dir, name)
 	hidden := ""
 	if err != nil {
 		if f, err = os.CreateTemp(dir, "."+base+".*"); err != nil {
@@ -61,13 +61,17 @@ func (o *outputs) createIn(dir, base string) (io.Writer, error) {
 	return f, nil
 }
 
-// nameless makes a file without a name for this user alone (open(2), O_TMPFILE).
-func nameless(dir string) (*os.File, error) {
+// nameless makes a file without a name for this user alone (open(2), O_TMPFILE). Its errors speak of the name it is to have.
+func nameless(dir, name string) (*os.File, error) {
 	const tmpfile = 0x400000 | syscall.O_DIRECTORY
 	if _, err := os.Stat("/proc/self/fd"); err != nil { // what gives it a name
 		return nil, err
 	}
-	return os.OpenFile(dir, os.O_RDWR|tmpfile, 0o600)
+	fd, err := syscall.Open(dir, syscall.O_RDWR|syscall.O_CLOEXEC|tmpfile, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), name), nil
 }
 
 // show gives a file without a name a hidden one (linkat(2): no call gives it that of a file that is there).

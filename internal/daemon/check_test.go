@@ -1,12 +1,15 @@
 package daemon
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"syscall"
 	"testing"
 
 	"github.com/galsyncd/galsyncd/cache"
 	"github.com/galsyncd/galsyncd/internal/keyring"
+	"github.com/galsyncd/galsyncd/internal/service"
 )
 
 // TestFileCheck: who is told to restore a copy loses what came after it, so only what is damaged is called damaged.
@@ -32,5 +35,14 @@ func TestFileCheck(t *testing.T) {
 		if f.State != tc.state || f.Hint != tc.hint || (f.Detail == "") != (tc.state == "ok" || tc.state == "missing") {
 			t.Errorf("%v: %+v", tc.err, f)
 		}
+	}
+}
+
+// TestKeyringWithoutRoom: a full disk is no fault of what was to be imported.
+func TestKeyringWithoutRoom(t *testing.T) {
+	err := keyringProblem("import the identity", fmt.Errorf("import PEM: %w", &os.PathError{Op: "write", Path: "keyring.db", Err: syscall.ENOSPC}))
+	p, ok := errors.AsType[*service.Problem](err)
+	if !ok || p.Code != service.CodeKeyringUnavailable || p.Hint == "" {
+		t.Errorf("got %+v", err)
 	}
 }
