@@ -174,7 +174,7 @@ func (s *Status) warnings(h directory.History, st service.Status) []string {
 	}
 	if r := st.Revocation; r != nil && r.Failing > 0 {
 		f := r.Failures[0]
-		add("revocation data of %d sources could not be fetched, for example %s: %s", r.Failing, f.URL, f.Error)
+		add("revocation data could not be fetched from %d of its sources, for example %s: %s", r.Failing, f.URL, f.Error)
 	}
 	if r := st.Revocation; r != nil && r.LeftOut > 0 {
 		add("%d sources of revocation data are left out: they are too many", r.LeftOut)

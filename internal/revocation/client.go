@@ -134,9 +134,9 @@ func (e *errInside) Error() string {
 	return fmt.Sprintf("%s is at %s, %s", e.host, e.addr, e.kind)
 }
 
-func (e *errInside) Hint() string {
-	return "if that server is the authority's, name it in trust.revocation_allow"
-}
+func (e *errInside) Hint() string { return hintAllow }
+
+const hintAllow = "if that server is the authority's, name it in trust.revocation_allow"
 
 // check refuses an address inside of a network.
 func (d destinations) check(host, resolved string) error {

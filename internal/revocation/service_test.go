@@ -84,7 +84,14 @@ func (w *world) open(ocsp bool) {
 	w.check(err)
 	w.cache = c
 	w.Cleanup(func() { c.Close() })
-	client, err := revocation.NewClient(revocation.ClientOptions{Allow: []string{"127.0.0.1"}, MaxSize: 1 << 20, Agent: "test"})
+	w.configure(ocsp, "127.0.0.1")
+}
+
+// configure begins a service with the cache as it is.
+func (w *world) configure(ocsp bool, allow ...string) {
+	w.Helper()
+	c := w.cache
+	client, err := revocation.NewClient(revocation.ClientOptions{Allow: allow, MaxSize: 1 << 20, Agent: "test"})
 	w.check(err)
 	w.service = &revocation.Service{Store: c, OCSP: ocsp, Client: client, Now: func() time.Time { return w.now }}
 }
@@ -245,6 +252,21 @@ func TestLifeOfAList(t *testing.T) {
 	// The clock goes back to before all this.
 	w.pass(-10 * 24 * time.Hour)
 	w.expect(cert, trust.StatusUnknown, "has not come yet")
+}
+
+// TestAllowedLater: what this machine itself refused to ask is asked as soon as a new configuration allows it.
+func TestAllowedLater(t *testing.T) {
+	w := newWorld(t, false)
+	cert := w.leaf(person)
+	w.publish(0)
+	w.configure(false)
+	w.expect(cert, trust.StatusUnknown, "not fetched yet")
+	w.run(false, revocation.Report{Failed: 1})
+	w.expect(cert, trust.StatusUnknown, "127.0.0.1 is an address of this machine")
+	w.run(false, revocation.Report{}) // not again in the same minute
+	w.configure(false, "127.0.0.1")
+	w.run(false, revocation.Report{Fetched: 1})
+	w.expect(cert, trust.StatusGood, "")
 }
 
 // TestNothingIsForgotten: an older list does not replace a newer one while that holds.

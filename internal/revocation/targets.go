@@ -105,6 +105,9 @@ func (s *Service) restore() error {
 				return errors.Join(err, errRecord)
 			}
 			t := target{id: key(k[1:]), authority: r.Authority, issuer: issuer, url: r.URL, asked: r.Asked, tried: r.Tried, due: r.due()}
+			if r.Hint == hintAllow {
+				t.due = time.Time{} // it was this machine that refused, and its configuration may have changed since
+			}
 			if s.note(t) && s.targets[t.id].due.IsZero() {
 				s.targets[t.id].due, s.targets[t.id].tried = t.due, t.tried
 			}
