@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/galsyncd/galsyncd/internal/keyring"
@@ -81,6 +82,8 @@ func (k Keyring) Lock(context.Context) error {
 	return nil
 }
 
+const hintKeyringRoom = "make room on the disk, and try again; nothing was changed"
+
 // keyringProblem says what a caller may know about a keyring that did not do its work.
 func keyringProblem(attempt string, err error) error {
 	if err == nil {
@@ -100,6 +103,9 @@ func keyringProblem(attempt string, err error) error {
 		{keyring.ErrInUse, service.CodeKeyringUnavailable, "end the other process"},
 		{keyring.ErrNewerSchema, service.CodeKeyringUnavailable, "install the newer galsyncd again"},
 		{keyring.ErrExposed, service.CodeKeyringUnavailable, "chmod 700 the folder and 600 the file"},
+		{syscall.ENOSPC, service.CodeKeyringUnavailable, hintKeyringRoom},
+		{syscall.EDQUOT, service.CodeKeyringUnavailable, hintKeyringRoom},
+		{syscall.EROFS, service.CodeKeyringUnavailable, "nothing can be written there"},
 		{keyring.ErrKeyMismatch, service.CodeBadIdentity, ""},
 		{keyring.ErrNoKey, service.CodeBadIdentity, "its key is elsewhere: import that as PFX or PEM, or ask for a certificate with galsyncd identity request"},
 		{keyring.ErrNoIdentity, service.CodeNotFound, "galsyncd identity list"},
