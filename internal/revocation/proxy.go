@@ -10,11 +10,18 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
-// lookupTime bounds the look-up of a name whose address the proxy will look up again.
-const lookupTime = 5 * time.Second
+// Bounds of the look-up of a name whose address the proxy will look up again: its time, how long a name is taken for unknown
+// without asking again, because name servers that know nothing of the Internet may not even say so, and how many such names
+// are remembered.
+const (
+	lookupTime  = 5 * time.Second
+	unknownTime = 10 * time.Minute
+	maxUnknown  = 1024
+)
 
 // proxy is a way out of a network that has no other one.
 type proxy struct {
@@ -23,6 +30,32 @@ type proxy struct {
 	destinations
 	// lookup is that of net.Resolver.
 	lookup func(ctx context.Context, network, host string) ([]netip.Addr, error)
+
+	mu      sync.Mutex
+	unknown map[string]time.Time // when a name was found unknown here
+}
+
+// addresses are those that a name has here; none when it is unknown.
+func (p *proxy) addresses(ctx context.Context, host string) ([]netip.Addr, error) {
+	p.mu.Lock()
+	since, unknown := p.unknown[host]
+	p.mu.Unlock()
+	if unknown && time.Since(since) < unknownTime {
+		return nil, nil
+	}
+	ask, cancel := context.WithTimeout(ctx, lookupTime)
+	defer cancel()
+	addrs, err := p.lookup(ask, "ip", host)
+	if err == nil || ctx.Err() != nil {
+		return addrs, ctx.Err()
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.unknown == nil || len(p.unknown) >= maxUnknown {
+		p.unknown = map[string]time.Time{}
+	}
+	p.unknown[host] = time.Now()
+	return nil, nil
 }
 
 // ParseProxy reads the address of a proxy: http://HOST:PORT or https://HOST:PORT. One with a user name is refused, because
@@ -85,13 +118,11 @@ func (p *proxy) route(r *http.Request) (*url.URL, error) {
 	if p.named(host) {
 		return nil, nil
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), lookupTime)
-	defer cancel()
-	addrs, err := p.lookup(ctx, "ip", host)
+	addrs, err := p.addresses(r.Context(), host)
 	switch {
-	case err != nil && r.Context().Err() != nil:
-		return nil, r.Context().Err()
-	case err != nil && ownName(host):
+	case err != nil:
+		return nil, err
+	case len(addrs) == 0 && ownName(host):
 		return nil, &errInside{host: host, kind: "a name or address of the own network"}
 	}
 	direct := false

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -14,6 +15,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 // testProxy forwards requests, and opens tunnels, to one server, whatever host is asked for.
@@ -187,6 +190,40 @@ func TestProxyTunnel(t *testing.T) {
 			t.Errorf("the proxy was asked for %q", got)
 		}
 	}
+}
+
+// TestProxyUnknownNames: a name that is unknown here is looked up once in ten minutes, so that name servers that do not answer
+// cost little; one that is known every time.
+func TestProxyUnknownNames(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		asked := map[string]int{}
+		p := &proxy{url: &url.URL{Scheme: "http", Host: "proxy:3128"}, lookup: func(ctx context.Context, _, host string) ([]netip.Addr, error) {
+			if asked[host]++; host == "known.example" {
+				return []netip.Addr{netip.MustParseAddr("203.0.113.7")}, nil
+			}
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}}
+		began := time.Now()
+		for range 3 {
+			for _, host := range []string{"silent.example", "known.example"} {
+				r := (&http.Request{URL: &url.URL{Scheme: "http", Host: host}}).WithContext(t.Context())
+				if way, err := p.route(r); way != p.url || err != nil {
+					t.Errorf("%s goes %v, %v", host, way, err)
+				}
+			}
+		}
+		if asked["silent.example"] != 1 || asked["known.example"] != 3 || time.Since(began) != lookupTime {
+			t.Errorf("%v in %s", asked, time.Since(began))
+		}
+		time.Sleep(unknownTime)
+		for i := range 2 * maxUnknown {
+			_, _ = p.addresses(context.Background(), fmt.Sprintf("n%d.example", i))
+		}
+		if len(p.unknown) > maxUnknown || asked["silent.example"] != 1 {
+			t.Errorf("%d names are remembered", len(p.unknown))
+		}
+	})
 }
 
 // TestProxyInTheWay: a proxy that does not let requests through is named, with what to do; the environment's is not used.
