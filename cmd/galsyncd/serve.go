@@ -94,7 +94,7 @@ func (a *app) runServe(ctx context.Context, role config.Role, changed <-chan str
 
 	// Build.
 	shelf := &installed.Shelf{Store: keys, Policy: policy, Now: time.Now}
-	extra := extraSources(shelf)
+	extra := extraSources(shelf, role)
 	own := rooms.Directory{Cache: copy}
 	switch hasUpstream := upstreamSocket(cfg) != ""; {
 	case !hasUpstream:
@@ -339,9 +339,12 @@ func openKeyring(cfg *config.Config) (*keyring.Keyring, error) {
 }
 
 // extraSources are those beside the address book; a store that could not be opened is none.
-func extraSources(shelf *installed.Shelf) []recipients.Extra {
-	if shelf.Store == nil {
+func extraSources(shelf *installed.Shelf, role config.Role) []recipients.Extra {
+	switch {
+	case shelf.Store == nil:
 		return nil
+	case role == config.RoleUser:
+		return []recipients.Extra{shelf, &rooms.Own{Keyring: shelf.Store}}
 	}
 	return []recipients.Extra{shelf}
 }
