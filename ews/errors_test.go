@@ -306,6 +306,11 @@ func TestTransportErrors(t *testing.T) {
 	closed.Close()
 	trusting := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}}}
 	defer trusting.CloseIdleConnections()
+	// What the resolver says of a name that nobody has, whatever name servers and proxies this machine has.
+	nowhere := &http.Client{Transport: &http.Transport{DialContext: func(_ context.Context, network, address string) (net.Conn, error) {
+		host, _, _ := net.SplitHostPort(address)
+		return nil, &net.OpError{Op: "dial", Net: network, Err: &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}}
+	}}}
 	for name, tc := range map[string]struct {
 		url          string
 		http         *http.Client
@@ -319,7 +324,7 @@ func TestTransportErrors(t *testing.T) {
 		"old TLS":            {url: tlsServer(testca.Options{IPs: loopback}, &tls.Config{MaxVersion: tls.VersionTLS11, MinVersion: tls.VersionTLS10}), http: trusting, reason: "TLS", hint: "TLS 1.2"},
 		"no TLS":             {url: strings.Replace(plain.URL, "http:", "https:", 1), http: trusting, reason: "does not speak TLS", hint: "port"},
 		"nobody listens":     {url: closed.URL, reason: "connection was refused", hint: "exchange.url", passes: true},
-		"no such host":       {url: "https://exchange.invalid/", reason: `"exchange.invalid" was not found`, hint: "exchange.url", passes: true},
+		"no such host":       {url: "https://exchange.invalid/", http: nowhere, reason: `"exchange.invalid" was not found`, hint: "exchange.url", passes: true},
 		"stopped before":     {url: closed.URL, http: &http.Client{Transport: stopped{}}, reason: "stopped", hint: "change it"},
 		"some other trouble": {url: closed.URL, http: &http.Client{Transport: broken{}}, reason: "something"},
 	} {
