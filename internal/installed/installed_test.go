@@ -362,6 +362,27 @@ func TestTrustFromDirectory(t *testing.T) {
 	}
 }
 
+// TestListWithoutDirectory: what is installed is listed, and decided about, while the address book does not answer.
+func TestListWithoutDirectory(t *testing.T) {
+	f := newFixture(t)
+	leaf := f.leaf(testca.Options{})
+	sum := fingerprint(leaf.Certificate)
+	if _, err := f.installer.Trust(t.Context(), sum, TrustOptions{Known: leaf.Certificate}); err != nil {
+		t.Fatal(err)
+	}
+	f.failingLookups = true
+	list, err := f.installer.List(t.Context())
+	if err != nil || len(list.Certificates) != 1 {
+		t.Fatalf("%+v, %v", list, err)
+	}
+	if p := list.Certificates[0].For[0]; p.State != trust.Unknown || p.Used || len(p.Reasons) != 1 || !strings.Contains(p.Reasons[0], "nobody answers") {
+		t.Errorf("%+v", p)
+	}
+	if e, err := f.installer.Trust(t.Context(), sum, TrustOptions{}); err != nil || e == nil {
+		t.Errorf("%+v, %v", e, err)
+	}
+}
+
 func TestRefusedFiles(t *testing.T) {
 	f := newFixture(t)
 	for name, tc := range map[string]struct {

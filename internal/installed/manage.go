@@ -156,8 +156,8 @@ func (i *Installer) entry(ctx context.Context, in keyring.Installed) (*Entry, er
 		}
 		p.Chosen = ok && choice == in.Fingerprint
 		if slices.Contains(e.Uses, Encryption) {
-			if err := i.state(ctx, &p, e.SHA256); err != nil {
-				return nil, err
+			if err := i.state(ctx, &p, e.SHA256); err != nil { // an address book that does not answer hides nothing of what is here
+				p.State, p.Reasons = trust.Unknown, []string{err.Error()}
 			}
 		}
 		e.For = append(e.For, p)
