@@ -144,6 +144,14 @@ func SetAside(dir string) (string, error) {
 	return aside, nil
 }
 
+// RemoveCopies removes the file that SetAside left beside this one.
+func (c *Cache) RemoveCopies() error {
+	if err := os.Remove(c.path + ".aside"); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("remove the cache that was set aside: %w", err)
+	}
+	return nil
+}
+
 // Path of the cache file.
 func (c *Cache) Path() string { return c.path }
 

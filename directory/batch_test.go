@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -230,12 +231,19 @@ func TestPartial(t *testing.T) {
 	}
 }
 
-// TestWipe: the cache is emptied, the server is told, and the next run fills it again.
+// TestWipe: the cache is emptied, one that was set aside goes as well, the server is told, and the next run fills it again.
 func TestWipe(t *testing.T) {
 	n, b := newBatchNight(t, 700)
 	n.run()
 	b.wiped = true
+	aside := n.cache.Path() + ".aside"
+	if err := os.WriteFile(aside, []byte("an old cache"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	rep, err := n.sync.Run(t.Context(), false)
+	if _, err := os.Stat(aside); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the cache that was set aside is still there: %v", err)
+	}
 	if !errors.Is(err, directory.ErrRemoteWipe) || rep.Entries != 0 || b.confirmed != 1 {
 		t.Errorf("%+v, %v, told %d times", rep, err, b.confirmed)
 	}

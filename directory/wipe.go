@@ -6,9 +6,12 @@ import (
 	"fmt"
 )
 
+// A copier is a Store that may have older copies of what is in it.
+type copier interface{ RemoveCopies() error }
+
 // wipe carries out the order of the server to forget everything that came from it: the entries, the contacts, the
-// questions about addresses and what was learned about the shape of the address book. Nothing outside of the store is touched. Then the
-// server is told.
+// questions about addresses and what was learned about the shape of the address book. Nothing outside of the store and its older copies is touched.
+// Then the server is told.
 func (r *run) wipe(ctx context.Context) error {
 	r.sync.log().Warn("the server ordered this device to forget its data: the cache is emptied, nothing else")
 	for {
@@ -38,6 +41,11 @@ func (r *run) wipe(ctx context.Context) error {
 	})
 	if err != nil {
 		return fmt.Errorf("empty the cache as the server ordered: %w", err)
+	}
+	if c, ok := r.sync.Store.(copier); ok {
+		if err := c.RemoveCopies(); err != nil {
+			return fmt.Errorf("empty the cache as the server ordered: %w", err)
+		}
 	}
 	r.partition = &partition{split: map[string]int{}, dirty: map[string]bool{}}
 	r.state.Cursor, r.state.Applying = "", false
