@@ -168,7 +168,7 @@ func (opts *EncryptOptions) decided(h header) (*EncryptOptions, error) {
 // checkPlain refuses what is encrypted already. Without smime-type it cannot be told from opaque signed mail.
 func checkPlain(h header, opts *EncryptOptions) error {
 	kind, params, err := h.mediaType()
-	if err != nil || opts.AllowEncrypted || !isPKCS7(kind) {
+	if err != nil || opts.AllowEncrypted || !isPKCS7(kind) && !(kind == "application/octet-stream" && namesP7M(h, params)) {
 		return err
 	}
 	switch strings.ToLower(params["smime-type"]) {

@@ -229,6 +229,8 @@ func TestAlreadyEncrypted(t *testing.T) {
 		"application/pkcs7-mime; smime-type=enveloped-data":       true,
 		"application/x-pkcs7-mime; smime-type=authEnveloped-data": true,
 		"Application/PKCS7-MIME; name=smime.p7m":                  true,
+		"application/octet-stream; name=smime.p7m":                true,
+		"application/octet-stream; name=smime.bin":                false,
 		"application/pkcs7-mime; smime-type=signed-data":          false,
 		"multipart/signed; boundary=x":                            false,
 		"text/plain; charset":                                     false,

@@ -113,9 +113,6 @@ type pfxSafe struct {
 	work int
 }
 
-// parsePFX reads a PFX file. go-pkcs12 decrypts; what it gets is put together here, so that it derives no key whose
-// iterations were not counted: the one key bag comes first, and it refuses a second one, which could hide in an encrypted
-// safe, before it looks into it.
 // DecodePFX reads the one identity of a PFX file within the bounds of Import, for a use outside of a keyring.
 func DecodePFX(pfx, passphrase []byte) (crypto.Signer, []*x509.Certificate, error) {
 	list, err := parsePFX(pfx, string(passphrase))
@@ -132,6 +129,9 @@ func DecodePFX(pfx, passphrase []byte) (crypto.Signer, []*x509.Certificate, erro
 	return key, append([]*x509.Certificate{list[0].Certificate}, list[0].Chain...), nil
 }
 
+// parsePFX reads a PFX file. go-pkcs12 decrypts; what it gets is put together here, so that it derives no key whose
+// iterations were not counted: the one key bag comes first, and it refuses a second one, which could hide in an encrypted
+// safe, before it looks into it.
 func parsePFX(data []byte, passphrase string) ([]Identity, error) {
 	if len(data) > maxImport {
 		return nil, fmt.Errorf("the file is larger than %d bytes", maxImport)
