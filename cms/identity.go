@@ -7,10 +7,10 @@ import (
 	"crypto/ecdsa"
 	"crypto/fips140"
 	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/asn1"
+	"encoding/binary"
 	"math/big"
 	"strings"
+	"unicode/utf16"
 
 	"golang.org/x/crypto/cryptobyte"
 	cryptobyte_asn1 "golang.org/x/crypto/cryptobyte/asn1"
@@ -116,35 +116,65 @@ func subjectKeyID(cert *x509.Certificate) []byte {
 	return id
 }
 
+// maxName is the longest name that is compared as a name, in bytes. Anybody can write a message in which a great many have to be.
+const maxName = 2048
+
 // sameName compares two names without regard to string types, case and repeated spaces (RFC 5280 section 7.1).
 func sameName(a, b []byte) bool {
-	x, okX := parseName(a)
-	y, okY := parseName(b)
-	if !okX || !okY || len(x) != len(y) {
+	if len(a) > maxName || len(b) > maxName {
 		return false
 	}
-	for i := range x {
-		if len(x[i]) != len(y[i]) {
+	var x, y cryptobyte.String
+	if !readBoth(a, b, cryptobyte_asn1.SEQUENCE, &x, &y) {
+		return false
+	}
+	for !x.Empty() && !y.Empty() {
+		var set, otherSet cryptobyte.String
+		if !x.ReadASN1(&set, cryptobyte_asn1.SET) || !y.ReadASN1(&otherSet, cryptobyte_asn1.SET) || !sameAttributes(set, otherSet) {
 			return false
 		}
-		for j := range x[i] {
-			if !x[i][j].Type.Equal(y[i][j].Type) || !sameValue(x[i][j].Value, y[i][j].Value) {
-				return false
-			}
+	}
+	return x.Empty() && y.Empty()
+}
+
+// readBoth reads two whole elements with the same tag.
+func readBoth(a, b cryptobyte.String, tag cryptobyte_asn1.Tag, x, y *cryptobyte.String) bool {
+	return a.ReadASN1(x, tag) && b.ReadASN1(y, tag) && a.Empty() && b.Empty()
+}
+
+// sameAttributes compares the attributes of one relative name, in their order.
+func sameAttributes(x, y cryptobyte.String) bool {
+	for !x.Empty() && !y.Empty() {
+		var a, b, kind, otherKind, value, otherValue cryptobyte.String
+		var tag, otherTag cryptobyte_asn1.Tag
+		if !x.ReadASN1(&a, cryptobyte_asn1.SEQUENCE) || !y.ReadASN1(&b, cryptobyte_asn1.SEQUENCE) ||
+			!a.ReadASN1(&kind, cryptobyte_asn1.OBJECT_IDENTIFIER) || !b.ReadASN1(&otherKind, cryptobyte_asn1.OBJECT_IDENTIFIER) || !bytes.Equal(kind, otherKind) ||
+			!a.ReadAnyASN1(&value, &tag) || !b.ReadAnyASN1(&otherValue, &otherTag) || !a.Empty() || !b.Empty() {
+			return false
+		}
+		one, ok := nameText(tag, value)
+		other, okOther := nameText(otherTag, otherValue)
+		if !ok || !okOther || !strings.EqualFold(one, other) {
+			return false
 		}
 	}
-	return true
+	return x.Empty() && y.Empty()
 }
 
-func parseName(der []byte) (pkix.RDNSequence, bool) {
-	var name pkix.RDNSequence
-	rest, err := asn1.Unmarshal(der, &name)
-	return name, err == nil && len(rest) == 0
-}
-
-func sameValue(a, b any) bool {
-	x, okX := a.(string)
-	y, okY := b.(string)
-	fold := func(s string) string { return strings.Join(strings.Fields(s), " ") }
-	return okX && okY && strings.EqualFold(fold(x), fold(y))
+// nameText is the value of a string of any type, with single spaces; ok is false for what is no string.
+func nameText(tag cryptobyte_asn1.Tag, value []byte) (s string, ok bool) {
+	const utf8String, numericString, bmpString = 12, 18, 30 // X.680 section 41
+	switch tag {
+	case utf8String, numericString, cryptobyte_asn1.PrintableString, cryptobyte_asn1.T61String, cryptobyte_asn1.IA5String:
+		s = string(value)
+	case bmpString:
+		units := make([]uint16, len(value)/2)
+		for i := range units {
+			units[i] = binary.BigEndian.Uint16(value[2*i:])
+		}
+		s = string(utf16.Decode(units))
+	default:
+		return "", false
+	}
+	return strings.Join(strings.Fields(s), " "), true
 }
