@@ -180,8 +180,9 @@ func allInstalled(r *client.InstallReport) bool {
 func (a *app) certTrust() *cobra.Command {
 	var o client.TrustOptions
 	cmd := &cobra.Command{
-		Use:   "trust CERT",
-		Short: "decide that a certificate is the right one for its addresses",
+		Use:         "trust CERT",
+		Annotations: map[string]string{silent: ""},
+		Short:       "decide that a certificate is the right one for its addresses",
 		Long: "The decision stands in for the chain of the certificate, and for nothing else: it still has to be valid, fit for\n" +
 			"mail and to name the address. A certificate of the address book is installed for that. With --issuer CERT is the\n" +
 			"certificate of an authority: installed certificates and signatures below it are trusted.",
@@ -201,10 +202,11 @@ func (a *app) certTrust() *cobra.Command {
 func (a *app) certUntrust() *cobra.Command {
 	var addresses []string
 	cmd := &cobra.Command{
-		Use:   "untrust CERT",
-		Short: "take back the decision to trust a certificate or an issuer",
-		Long:  "The certificate stays installed; its chain decides again. A preference (cert trust --prefer) goes with the decision.",
-		Args:  positional(1, 1, "one CERT"),
+		Use:         "untrust CERT",
+		Annotations: map[string]string{silent: ""},
+		Short:       "take back the decision to trust a certificate or an issuer",
+		Long:        "The certificate stays installed; its chain decides again. A preference (cert trust --prefer) goes with the decision.",
+		Args:        positional(1, 1, "one CERT"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return failed(a.onCert(cmd.Context(), args[0], func(c *client.Client, sha256 string) error {
 				return c.UntrustCertificate(cmd.Context(), sha256, addresses...)
@@ -218,10 +220,11 @@ func (a *app) certUntrust() *cobra.Command {
 func (a *app) certRemove() *cobra.Command {
 	var yes bool
 	cmd := &cobra.Command{
-		Use:   "remove CERT",
-		Short: "forget an installed certificate",
-		Long:  "With it go the decisions about it. A trusted issuer is forgotten the same way.",
-		Args:  positional(1, 1, "one CERT"),
+		Use:         "remove CERT",
+		Annotations: map[string]string{silent: ""},
+		Short:       "forget an installed certificate",
+		Long:        "With it go the decisions about it. A trusted issuer is forgotten the same way.",
+		Args:        positional(1, 1, "one CERT"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return failed(a.onCert(cmd.Context(), args[0], func(c *client.Client, sha256 string) error {
 				details, err := c.Certificate(cmd.Context(), sha256)

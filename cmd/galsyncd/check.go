@@ -27,8 +27,9 @@ import (
 func (a *app) checkConfig() *cobra.Command {
 	var show, user bool
 	cmd := &cobra.Command{
-		Use:   "check-config",
-		Short: "validate the configuration without starting anything",
+		Use:         "check-config",
+		Annotations: map[string]string{silent: ""},
+		Short:       "validate the configuration without starting anything",
 		Long: "Reads the configuration as serve does, opens the files it names (secrets, keytab or credential cache, certificates and\n" +
 			"their keys), and prints everything that is wrong, without asking any server.",
 		Args: positional(0, 0, "nothing but options"),
@@ -45,6 +46,7 @@ func (a *app) checkConfig() *cobra.Command {
 					cmp.Or(strings.Join(cfg.Trust.Anchors, ", "), "it is empty"))
 			}
 			if show {
+				a.printed = true
 				return failed(cfg.Print(a.out))
 			}
 			if cfg.Path == "" {

@@ -168,7 +168,8 @@ Keep a copy.
 .Sh JSON
 With
 .Fl Fl json
-standard output is one document.
+standard output is one document; where there is nothing to show it is
+.Li {"ok": true} .
 A command that fails prints the same text on standard error as without it, and when it has no document of its own to show, this one:
 .Bd -literal -offset indent
 {

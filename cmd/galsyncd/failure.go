@@ -54,6 +54,12 @@ func (a *app) note(e *exitError) {
 // conclude prints what was noted as the one document of --json, unless there was another one, or standard output is for a
 // mail or a file, where nothing is written when something goes wrong.
 func (a *app) conclude(cmd *cobra.Command, args []string, status int) {
+	if status == 0 && !a.printed && a.json && showedNothing(cmd) {
+		_ = a.print(struct {
+			OK bool `json:"ok"`
+		}{true}, nil)
+		return
+	}
 	if status == 0 || a.failure.Message == "" || a.printed || !wantsJSON(args) || forContent(cmd) {
 		return
 	}
@@ -83,6 +89,16 @@ const (
 	contentAt     = "content"
 	contentWanted = "content wanted"
 )
+
+// silent annotates a command that shows nothing when all goes well.
+const silent = "silent"
+
+// showedNothing reports whether a command that went well has shown nothing on standard output, which is free for a document.
+func showedNothing(cmd *cobra.Command) bool {
+	_, nothing := cmd.Annotations[silent]
+	_, writes := cmd.Annotations[contentAt]
+	return (nothing || writes && !forContent(cmd)) && !cmd.Flags().Changed("help")
+}
 
 // forContent reports whether standard output of a command is for a mail or a file.
 func forContent(cmd *cobra.Command) bool {
