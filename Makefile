@@ -1,4 +1,4 @@
-# Targets: demo, test, interop, interop-doc, fuzz, bench, timing, generate, install. README.md says what each is for.
+# Targets: demo, test, interop, interop-doc, fetch, fuzz, bench, timing, generate, install. README.md says what each is for.
 GO         ?= go
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 VERSION    ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
