@@ -3,12 +3,15 @@ package main
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"log/slog"
+	"net"
 	"os"
 	"os/signal"
 	"syscall"
 
 	"github.com/galsyncd/galsyncd/internal/config"
+	"github.com/galsyncd/galsyncd/internal/service"
 )
 
 // errReload ends a daemon that is to start again.
@@ -24,15 +27,41 @@ func (a *app) serveAndReload(ctx context.Context, user bool) error {
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
 	defer signal.Stop(hangup)
+	var door socket
+	defer door.close()
 	for {
-		err := a.serveOnce(ctx, role, hangup)
+		err := a.serveOnce(ctx, role, &door, hangup)
 		if !errors.Is(err, errReload) {
 			return err
 		}
 	}
 }
 
-func (a *app) serveOnce(ctx context.Context, role config.Role, hangup <-chan os.Signal) error {
+// socket is the daemon's. It stays open while the daemon starts again, so that nobody finds it gone.
+type socket struct{ open *service.Listener }
+
+// listen opens the socket, unless it is open already.
+func (s *socket) listen(path string, mode fs.FileMode) (net.Listener, error) {
+	if s.open != nil && s.open.Is(path, mode) {
+		return s.open.ForOne(), nil
+	}
+	s.close()
+	l, err := service.Listen(path, mode)
+	if err != nil {
+		return nil, err
+	}
+	s.open = l
+	return l.ForOne(), nil
+}
+
+func (s *socket) close() {
+	if s.open != nil {
+		_ = s.open.Close()
+	}
+	s.open = nil
+}
+
+func (a *app) serveOnce(ctx context.Context, role config.Role, door *socket, hangup <-chan os.Signal) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	changed := make(chan struct{})
@@ -51,7 +80,7 @@ func (a *app) serveOnce(ctx context.Context, role config.Role, hangup <-chan os.
 			return
 		}
 	}()
-	return a.runServe(ctx, role, changed)
+	return a.runServe(ctx, role, door, changed)
 }
 
 // inOrder says what is wrong with the configuration and the files that it names.

@@ -39,7 +39,7 @@ func (a *app) serve() *cobra.Command {
 			"serves look-ups and encryption to every local user and holds no private key. With --user it serves one user,\n" +
 			"with that user's keyring.\n\n" +
 			"After SIGHUP it starts again with the configuration as it is then, if that is in order; if not, it says why and goes\n" +
-			"on as before. A keyring that was open is locked then.",
+			"on as before. Requests wait meanwhile. A keyring that was open is locked then.",
 		Args: positional(0, 0, "nothing but options"),
 		RunE: func(cmd *cobra.Command, _ []string) error { return failed(a.serveAndReload(cmd.Context(), user)) },
 	}
@@ -49,8 +49,8 @@ func (a *app) serve() *cobra.Command {
 }
 
 // runServe opens, builds, listens, waits and shuts down, in this order. It ends with errReload when changed, for which it waits
-// too, was closed.
-func (a *app) runServe(ctx context.Context, role config.Role, changed <-chan struct{}) error {
+// too, was closed; the socket then stays open.
+func (a *app) runServe(ctx context.Context, role config.Role, door *socket, changed <-chan struct{}) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	cfg, err := a.load(role)
@@ -193,7 +193,7 @@ func (a *app) runServe(ctx context.Context, role config.Role, changed <-chan str
 	}
 
 	// Listen.
-	listener, err := service.Listen(cfg.Socket.Path, mode)
+	listener, err := door.listen(cfg.Socket.Path, mode)
 	if err != nil {
 		return listenFailure(err)
 	}

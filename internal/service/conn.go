@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/http"
 	"sync"
 	"syscall"
 )
@@ -46,7 +47,10 @@ func (g *gate) leave(uid uint32) {
 type peerListener struct {
 	net.Listener
 	server *Server
+	close  func() error // once
 }
+
+func (l *peerListener) Close() error { return l.close() }
 
 func (l *peerListener) Accept() (net.Conn, error) {
 	for {
@@ -80,7 +84,9 @@ func (l *peerListener) identify(conn net.Conn) (*peerConn, error) {
 	if !ok {
 		return nil, errors.New("too many connections")
 	}
-	return &peerConn{UnixConn: uc, peer: peer, leave: leave}, nil
+	waiting := &l.server.start().waiting
+	waiting.Add(1)
+	return &peerConn{UnixConn: uc, peer: peer, leave: leave, begin: sync.OnceFunc(func() { waiting.Add(-1) })}, nil
 }
 
 // peerConn is a connection whose peer is known.
@@ -88,10 +94,19 @@ type peerConn struct {
 	*net.UnixConn
 	peer  Peer
 	leave func()
+	begin func() // its first request is being read
+}
+
+// noteRequest is the http.Server's hook for the state of a connection.
+func noteRequest(conn net.Conn, state http.ConnState) {
+	if c, ok := conn.(*peerConn); ok && state != http.StateNew {
+		c.begin()
+	}
 }
 
 func (c *peerConn) Close() error {
 	c.leave()
+	c.begin()
 	return c.UnixConn.Close()
 }
 

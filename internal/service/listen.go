@@ -32,9 +32,8 @@ const maxPath = 107
 // A socket that nobody answers on is replaced; one that answers is ErrInUse; anything else at path is left alone and is
 // an error. The folder is made when only it is missing, and must belong to this user or root and not be writable for
 // everybody. The socket is bound under another name and then renamed, so that at path there is always either the old
-// socket or one that listens with its final mode. Closing the listener removes the socket, unless another has taken its
-// place.
-func Listen(path string, mode fs.FileMode) (net.Listener, error) {
+// socket or one that listens with its final mode.
+func Listen(path string, mode fs.FileMode) (*Listener, error) {
 	l, err := listen(path, mode.Perm())
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", path, err)
@@ -42,7 +41,7 @@ func Listen(path string, mode fs.FileMode) (net.Listener, error) {
 	return l, nil
 }
 
-func listen(path string, mode fs.FileMode) (net.Listener, error) {
+func listen(path string, mode fs.FileMode) (*Listener, error) {
 	if !filepath.IsAbs(path) || len(path) > maxPath {
 		return nil, fmt.Errorf("a socket needs an absolute path of at most %d bytes", maxPath)
 	}
@@ -70,7 +69,7 @@ func listen(path string, mode fs.FileMode) (net.Listener, error) {
 		_ = l.Close()
 		return nil, err
 	}
-	return &listener{UnixListener: l, path: path, file: info}, nil
+	return &Listener{UnixListener: l, path: path, mode: mode, file: info}, nil
 }
 
 // checkFolder makes dir when it is missing, and refuses one in which others could swap the socket.
@@ -149,16 +148,40 @@ func publish(temporary, path string, mode fs.FileMode) error {
 	return os.Rename(temporary, path)
 }
 
-// listener removes its socket when closed, if it is still the one at path.
-type listener struct {
+// Listener is a socket that listens. Closing it removes the socket, unless another has taken its place.
+type Listener struct {
 	*net.UnixListener
 	path string
+	mode fs.FileMode
 	file fs.FileInfo
 }
 
-func (l *listener) Close() error {
-	if info, err := os.Lstat(l.path); err == nil && os.SameFile(info, l.file) {
+// Close implements net.Listener.
+func (l *Listener) Close() error {
+	if l.stands() {
 		_ = os.Remove(l.path)
 	}
 	return l.UnixListener.Close()
 }
+
+// stands reports whether the socket at the path is this one.
+func (l *Listener) stands() bool {
+	info, err := os.Lstat(l.path)
+	return err == nil && os.SameFile(info, l.file)
+}
+
+// Is reports whether l is what Listen would open: at this path, with these permissions, and still there.
+func (l *Listener) Is(path string, mode fs.FileMode) bool {
+	return l.path == path && l.mode == mode.Perm() && l.stands()
+}
+
+// ForOne is l for one server of several that follow one another. Closing it leaves the socket as it is: who connects then
+// waits for the next server.
+func (l *Listener) ForOne() net.Listener {
+	_ = l.SetDeadline(time.Time{})
+	return oneServer{l}
+}
+
+type oneServer struct{ *Listener }
+
+func (o oneServer) Close() error { return o.SetDeadline(time.Unix(1, 0)) }

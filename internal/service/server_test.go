@@ -259,7 +259,7 @@ func TestListen(t *testing.T) {
 		t.Errorf("second: %v", err)
 	}
 	// A daemon that was killed leaves its socket.
-	l.(*listener).UnixListener.Close()
+	l.UnixListener.Close()
 	if _, err := os.Lstat(path); err != nil {
 		t.Fatal(err)
 	}

@@ -20,6 +20,7 @@ import (
 	"os"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -122,6 +123,8 @@ type state struct {
 	online   budget
 	failures budget
 	lookups  chan struct{} // bounds concurrent questions to the user database
+	listener atomic.Pointer[peerListener]
+	waiting  atomic.Int64 // connections that have not asked for anything yet
 	stopping chan struct{}
 	stop     func()
 	http     *http.Server
@@ -157,6 +160,7 @@ func (s *Server) start() *state {
 			IdleTimeout:       idleTimeout,
 			MaxHeaderBytes:    maxHeader,
 			ConnContext:       connContext,
+			ConnState:         noteRequest,
 			ErrorLog:          slog.NewLogLogger(s.log().Handler(), slog.LevelDebug),
 		}
 	})
@@ -176,11 +180,16 @@ func (s *Server) Handler() http.Handler { return http.HandlerFunc(s.serveHTTP) }
 // Serve answers on l, a listener of Unix sockets made by Listen or handed over by systemd, until Shutdown. It returns
 // nil after Shutdown and the error of the listener otherwise.
 func (s *Server) Serve(l net.Listener) error {
-	err := s.start().http.Serve(&peerListener{Listener: l, server: s})
-	if err == http.ErrServerClosed {
+	state := s.start()
+	peers := &peerListener{Listener: l, server: s, close: sync.OnceValue(l.Close)}
+	state.listener.Store(peers)
+	err := state.http.Serve(peers)
+	select {
+	case <-state.stopping:
 		return nil
+	default:
+		return err
 	}
-	return err
 }
 
 // Shutdown closes the listener, ends the watching of runs, and waits for requests under way. When ctx ends first it cuts
@@ -188,11 +197,32 @@ func (s *Server) Serve(l net.Listener) error {
 func (s *Server) Shutdown(ctx context.Context) error {
 	state := s.start()
 	state.stop()
+	if l := state.listener.Load(); l != nil {
+		_ = l.Close()
+		state.awaitRequests(ctx)
+	}
 	err := state.http.Shutdown(ctx)
 	if err != nil {
 		_ = state.http.Close()
 	}
 	return err
+}
+
+// awaitRequests gives connections that were accepted just now a moment to ask: http.Server.Shutdown cuts them.
+func (s *state) awaitRequests(ctx context.Context) {
+	const moment, look = 500 * time.Millisecond, 2 * time.Millisecond
+	tick := time.NewTicker(look)
+	defer tick.Stop()
+	for range moment / look {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if s.waiting.Load() == 0 {
+			return
+		}
+	}
 }
 
 func (s *Server) role() Role {
