@@ -21,7 +21,8 @@ type DecryptOptions struct {
 	Identities []cms.Identity
 	// Spool makes the place for the ciphertext; nil: memory. Plaintext never gets there.
 	Spool func() (cms.Spool, error)
-	// MaxContent is the limit of the encrypted content in bytes; 0 means cms.DefaultMaxContent.
+	// MaxContent is the limit of what the mail holds for its reader, without transfer encodings, in bytes; 0 means
+	// cms.DefaultMaxContent. The mail as it arrives, and each of its layers, may have MaxWrapped of it.
 	MaxContent int64
 	// AllowTripleDES accepts mail encrypted with Triple-DES.
 	AllowTripleDES bool
@@ -33,6 +34,13 @@ type DecryptOptions struct {
 	// Unwrap takes the signatures inside off too, for programs that cannot read application/pkcs7-mime. Else what was
 	// encrypted is written as it was.
 	Unwrap bool
+}
+
+func (o *DecryptOptions) maxContent() int64 {
+	if o.MaxContent <= 0 {
+		return cms.DefaultMaxContent
+	}
+	return o.MaxContent
 }
 
 // Decrypted says how a mail was protected.

@@ -101,7 +101,7 @@ func TestDecryptRefusals(t *testing.T) {
 			t.Errorf("%s: %v, want %v with %q", tc.name, err, tc.want, tc.says)
 		}
 	}
-	if _, err := Decrypt(t.Context(), strings.NewReader(encoded+text), Into(&bytes.Buffer{}), &DecryptOptions{Identities: crowd().identities(alice), MaxContent: 8}); !errors.Is(err, cms.ErrTooLarge) {
+	if _, err := Decrypt(t.Context(), strings.NewReader(encoded+base64.StdEncoding.EncodeToString(envelope(t, "\r\nnine bytes"))), Into(&bytes.Buffer{}), &DecryptOptions{Identities: crowd().identities(alice), MaxContent: 8}); !errors.Is(err, cms.ErrTooLarge) {
 		t.Errorf("limit: %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())

@@ -30,7 +30,8 @@ type VerifyOptions struct {
 	Now func() time.Time
 	// Certificates are candidates for signers whose certificate is not in the mail, and intermediates.
 	Certificates []*x509.Certificate
-	// MaxContent is the limit of what is signed, in bytes; 0 means cms.DefaultMaxContent.
+	// MaxContent is the limit of what a signed mail holds for its reader, without transfer encodings, in bytes; 0 means
+	// cms.DefaultMaxContent. The mail as it arrives, and each of its layers, may have MaxWrapped of it.
 	MaxContent int64
 	// ReportSHA1 examines signatures with SHA-1 further; the best that is ever said about them is Untrusted. Without it
 	// they are Invalid.

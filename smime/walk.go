@@ -45,9 +45,24 @@ func (w *walker) close() error {
 	return w.plain.Close()
 }
 
-// entity unwraps e as far as possible. The error is one of a reader, of a limit or, before anything was decrypted, one of
+// entity unwraps e as far as possible, and refuses content beyond the limit. The error is one of a reader, of a limit or, before anything was decrypted, one of
 // cms.Decrypt. What is wrong with a signature stands in its layer.
 func (w *walker) entity(e *entity) error {
+	if err := w.unwrap(e); err != nil {
+		return err
+	}
+	limit := w.judging.opts.maxContent()
+	switch {
+	case w.bare:
+		w.plain.Rewind()
+		return checkBare(&contextReader{w.ctx, w.plain}, limit)
+	case len(w.layers) == 0 || w.payload == nil || !w.payload.again:
+		return nil // nothing was unwrapped, or nothing is held
+	}
+	return checkContent(w.payload, limit)
+}
+
+func (w *walker) unwrap(e *entity) error {
 	for e != nil {
 		w.payload = e
 		if len(w.layers) == maxLayers {
@@ -173,7 +188,7 @@ func (w *walker) encrypted(message io.Reader) (*entity, error) {
 		return nil, nil
 	}
 	o := w.decrypt
-	plain, err := cms.Decrypt(message, o.Identities, &cms.DecryptOptions{Spool: o.Spool, MaxContent: o.MaxContent, AllowTripleDES: o.AllowTripleDES})
+	plain, err := cms.Decrypt(message, o.Identities, &cms.DecryptOptions{Spool: o.Spool, MaxContent: MaxWrapped(o.maxContent()), AllowTripleDES: o.AllowTripleDES})
 	if err != nil {
 		return nil, fmt.Errorf("decrypt mail: %w", err)
 	}
@@ -214,7 +229,7 @@ func (w *walker) opaque(message io.Reader) (*entity, error) {
 		w.hint = tooManyMessages
 		return nil, nil
 	}
-	content := &memory{limit: w.judging.opts.maxContent()}
+	content := &memory{limit: MaxWrapped(w.judging.opts.maxContent())}
 	signed, err := cms.Verify(message, &cms.VerifyOptions{
 		Output: content, MaxContent: content.limit, Certificates: w.judging.opts.Certificates, AllowSHA1: w.judging.opts.ReportSHA1,
 	})
@@ -255,7 +270,7 @@ func (w *walker) multipartSigned(e *entity, params map[string]string) (*entity, 
 		w.hint = tooManyMessages
 		return nil, nil
 	}
-	if err := e.keep(w.judging.opts.maxContent() + maxSignature); err != nil {
+	if err := e.keep(MaxWrapped(w.judging.opts.maxContent())); err != nil {
 		return nil, err
 	}
 	two := &signedParts{body: e, boundary: params["boundary"]}
@@ -390,7 +405,7 @@ func (s *signedParts) verify(opts *VerifyOptions) (*cms.Signed, error) {
 			return nil, err
 		}
 		signed, err := cms.Verify(bytes.NewReader(s.signature.Bytes()), &cms.VerifyOptions{
-			Content: form(content), MaxContent: opts.maxContent(), Certificates: opts.Certificates, AllowSHA1: opts.ReportSHA1,
+			Content: form(content), MaxContent: 2 * MaxWrapped(opts.maxContent()), Certificates: opts.Certificates, AllowSHA1: opts.ReportSHA1,
 		})
 		if err != nil || i == len(forms)-1 || !changed(signed) {
 			return signed, err

@@ -220,7 +220,7 @@ type Sendmail struct{ Command []string }
 
 // Limits is the [limits] section.
 type Limits struct {
-	// MaxMessage is the largest mail accepted, in bytes.
+	// MaxMessage is the largest mail accepted, in bytes, without what wraps it.
 	MaxMessage int64
 	// ConcurrentPerUser is how many requests of one user are worked on at a time.
 	ConcurrentPerUser int

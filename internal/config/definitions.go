@@ -349,7 +349,8 @@ func mailKeys() []definition {
 			doc:    "The program that hands mails on.",
 			target: func(c *Config) any { return &c.Sendmail.Command }},
 		{key: "limits.max_message", kind: "size", standard: `"100MB"`,
-			doc:    "The largest mail accepted, between 1kB and 4GB.",
+			doc: "The largest mail accepted, between 1kB and 4GB, as who writes or reads it sees it. What arrives to be decrypted or verified is longer by its " +
+				"wrapping and may have four times as many bytes and 16 MiB; what is in it keeps to the limit, counted without transfer encodings.",
 			target: func(c *Config) any { return (*size)(&c.Limits.MaxMessage) },
 			check: func(c *Config) string {
 				return unless(c.Limits.MaxMessage >= 1e3 && c.Limits.MaxMessage <= 4e9, "is not between 1kB and 4GB")

@@ -11,6 +11,8 @@ import (
 	"os"
 	"strings"
 	"time"
+
+	"github.com/galsyncd/galsyncd/smime"
 )
 
 // body is the body of a request: bounded, cut when it stands still, and remembering how it ended, because whoever reads
@@ -88,6 +90,11 @@ func (b *body) verdict(err error) error {
 		return errUnread
 	}
 	return err
+}
+
+// openWrapped is openBody for a mail that is to be unwrapped: it may be larger than its content may be.
+func (s *Server) openWrapped(w http.ResponseWriter, r *http.Request, most int64) (*body, error) {
+	return s.openBody(w, r, min(most, smime.MaxWrapped(s.start().limits.MaxMessage)), CodeMessageTooLarge)
 }
 
 // discardBody reads the body of a request that takes none.

@@ -92,7 +92,7 @@ func (s *Server) postCertificate(w http.ResponseWriter, r *http.Request) error {
 
 // readCertificates reads the body: a mail, or a file with certificates.
 func (s *Server) readCertificates(w http.ResponseWriter, r *http.Request) ([]byte, error) {
-	b, err := s.openBody(w, r, min(installed.MaxMail, s.start().limits.MaxMessage), CodeMessageTooLarge)
+	b, err := s.openWrapped(w, r, installed.MaxMail)
 	if err != nil {
 		return nil, err
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"mime/multipart"
 	"net/http"
 	"net/textproto"
@@ -348,7 +349,7 @@ func (s *Server) decrypt(w http.ResponseWriter, r *http.Request) error {
 	if accepted(r, "message/rfc822") == "" {
 		return NewProblem(CodeNotAcceptable, "a decrypted mail comes as message/rfc822", "")
 	}
-	message, err := s.openBody(w, r, s.start().limits.MaxMessage, CodeMessageTooLarge)
+	message, err := s.openWrapped(w, r, math.MaxInt64)
 	if err != nil {
 		return err
 	}

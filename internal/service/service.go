@@ -75,7 +75,8 @@ type Server struct {
 
 // Limits bound what callers can make the daemon do. Zero fields take the default named.
 type Limits struct {
-	// MaxMessage is the largest mail accepted, in bytes; default 100,000,000.
+	// MaxMessage is the largest mail accepted to sign or encrypt, and the largest content of one to decrypt or verify,
+	// which may itself have smime.MaxWrapped bytes; default 100,000,000.
 	MaxMessage int64
 	// PerUser is how many requests of one uid are worked on at once; default 8. More are refused with CodeBusy.
 	PerUser int

@@ -24,6 +24,7 @@ import (
 	"github.com/galsyncd/galsyncd/internal/interop"
 	"github.com/galsyncd/galsyncd/internal/recipients"
 	"github.com/galsyncd/galsyncd/internal/testca"
+	"github.com/galsyncd/galsyncd/smime"
 	"github.com/galsyncd/galsyncd/trust"
 )
 
@@ -781,7 +782,7 @@ func TestRefusals(t *testing.T) {
 		{"POST", "/v1/encrypt", "x", []string{"Content-Encoding", "gzip"}, 415, CodeUnsupportedMedia},
 		{"POST", "/v1/encrypt", "x", []string{"Accept", "text/html"}, 406, CodeNotAcceptable},
 		{"POST", "/v1/encrypt", strings.Repeat("x", 1001), nil, 413, CodeMessageTooLarge},
-		{"POST", "/v1/decrypt", strings.Repeat("x", 1001), nil, 413, CodeMessageTooLarge},
+		{"POST", "/v1/decrypt", strings.Repeat("x", int(smime.MaxWrapped(1000))+1), nil, 413, CodeMessageTooLarge},
 		{"POST", "/v1/encrypt?to=", "x", nil, 400, CodeBadRequest},
 		{"POST", "/v1/encrypt?to=bob", "x", nil, 400, CodeBadRequest},
 	} {

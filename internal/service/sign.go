@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"io"
+	"math"
 	"net/http"
 	"slices"
 	"strings"
@@ -94,7 +95,7 @@ func (s *Server) postVerify(w http.ResponseWriter, r *http.Request) error {
 	if s.Verifier == nil {
 		return missing("verification")
 	}
-	message, err := s.openBody(w, r, s.start().limits.MaxMessage, CodeMessageTooLarge)
+	message, err := s.openWrapped(w, r, math.MaxInt64)
 	if err != nil {
 		return err
 	}
