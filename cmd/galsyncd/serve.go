@@ -96,14 +96,12 @@ func (a *app) runServe(ctx context.Context, role config.Role, door *socket, chan
 	shelf := &installed.Shelf{Store: keys, Policy: policy, Now: time.Now}
 	extra := extraSources(shelf, role)
 	own := rooms.Directory{Cache: copy}
-	switch hasUpstream := upstreamSocket(cfg) != ""; {
-	case !hasUpstream:
+	hasUpstream := upstreamSocket(cfg) != ""
+	if cfg.Sync.Contacts && (source != nil || !hasUpstream) { // whoever has the address book
+		own.Contacts = &rooms.Contacts{Cache: copy}
+	}
+	if !hasUpstream {
 		own.Extra = extra
-		if cfg.Sync.Contacts {
-			own.Contacts = &rooms.Contacts{Cache: copy}
-		}
-	case source != nil && cfg.Sync.Contacts: // whoever has the address book
-		extra = append([]recipients.Extra{rooms.Contacts{Cache: copy}}, extra...)
 	}
 	var dir service.Directory = own
 	book := &recipients.Book{Directory: own, Policy: policy, Now: time.Now, WarnAfter: cfg.Cache.WarnAfter, RefuseAfter: cfg.Cache.RefuseAfter}

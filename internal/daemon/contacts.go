@@ -13,11 +13,14 @@ import (
 	"github.com/galsyncd/galsyncd/internal/service"
 )
 
-// Contacts are the personal contacts of the cache. It implements recipients.Extra.
+// Contacts are the personal contacts of the cache; nil: none. It implements recipients.Extra.
 type Contacts struct{ Cache *cache.Cache }
 
 // Offers implements recipients.Extra.
-func (c Contacts) Offers(ctx context.Context, address mailaddr.Address) (all []recipients.Offer, err error) {
+func (c *Contacts) Offers(ctx context.Context, address mailaddr.Address) (all []recipients.Offer, err error) {
+	if c == nil {
+		return nil, nil
+	}
 	found, err := c.Cache.ContactsOf(ctx, address)
 	for _, contact := range found {
 		offer := recipients.Offer{Source: recipients.Contacts, Name: contact.DisplayName, Intermediates: contact.Intermediates, Seen: contact.Seen}
@@ -35,19 +38,20 @@ func (c Contacts) Offers(ctx context.Context, address mailaddr.Address) (all []r
 	return all, err
 }
 
-// search completes text among the contacts, as entries of KindPersonal. An address that the address book has is its own.
-func (c Contacts) search(ctx context.Context, text string, limit int) (out []directory.Entry, err error) {
-	if limit <= 0 {
-		return nil, nil
+// search adds to entries of the address book, up to limit in all, those contacts that match text, as entries of KindPersonal.
+// An address that the address book has is its own.
+func (c *Contacts) search(ctx context.Context, text string, limit int, out []directory.Entry) ([]directory.Entry, error) {
+	if c == nil || limit <= len(out) {
+		return out, nil
 	}
-	found, err := c.Cache.SearchContacts(ctx, text, limit)
+	found, err := c.Cache.SearchContacts(ctx, text, limit-len(out))
 	for _, contact := range found {
 		primary := contact.Addresses[0]
 		known, err := c.Cache.Lookup(ctx, primary)
 		if err != nil {
 			return nil, err
 		}
-		twice := slices.ContainsFunc(out, func(e directory.Entry) bool { return e.Primary == primary })
+		twice := slices.ContainsFunc(out, func(e directory.Entry) bool { return slices.Contains(e.Addresses, primary) })
 		if len(known) == 0 && !twice {
 			out = append(out, directory.Entry{Primary: primary, Addresses: contact.Addresses, DisplayName: contact.DisplayName,
 				GivenName: contact.GivenName, Surname: contact.Surname, Kind: directory.KindPersonal, Certificates: contact.Certificates})
@@ -57,12 +61,23 @@ func (c Contacts) search(ctx context.Context, text string, limit int) (out []dir
 }
 
 // certificate returns a certificate of a contact; service.ErrNotFound when none has it.
-func (c Contacts) certificate(ctx context.Context, sum [32]byte) ([]byte, []directory.Address, error) {
+func (c *Contacts) certificate(ctx context.Context, sum [32]byte) ([]byte, []directory.Address, error) {
+	if c == nil {
+		return nil, nil, service.ErrNotFound
+	}
 	der, addresses, err := c.Cache.ContactCertificate(ctx, sum)
 	if errors.Is(err, cache.ErrNotFound) {
 		err = service.ErrNotFound
 	}
 	return der, addresses, err
+}
+
+// fingerprints returns up to limit of those of certificates of contacts.
+func (c *Contacts) fingerprints(ctx context.Context, beginning string, limit int) ([][32]byte, error) {
+	if c == nil {
+		return nil, nil
+	}
+	return c.Cache.ContactFingerprints(ctx, beginning, limit)
 }
 
 // contactsHint is what to do when a listing lacked many contacts.

@@ -39,9 +39,7 @@ func (d Directory) LastSuccess(ctx context.Context) (time.Time, error) {
 func (d Directory) Certificate(ctx context.Context, sum [32]byte) ([]byte, []directory.Address, error) {
 	der, owners, err := d.Cache.Certificate(ctx, sum)
 	if errors.Is(err, cache.ErrNotFound) {
-		if err = service.ErrNotFound; d.Contacts != nil {
-			der, owners, err = d.Contacts.certificate(ctx, sum)
-		}
+		der, owners, err = d.Contacts.certificate(ctx, sum)
 	}
 	return der, owners, problem(err)
 }
@@ -49,12 +47,11 @@ func (d Directory) Certificate(ctx context.Context, sum [32]byte) ([]byte, []dir
 // Fingerprints implements service.Directory.
 func (d Directory) Fingerprints(ctx context.Context, beginning string, limit int) ([][32]byte, error) {
 	found, err := d.Cache.Fingerprints(ctx, beginning, limit)
-	if err == nil && d.Contacts != nil {
-		var more [][32]byte
-		more, err = d.Contacts.Cache.ContactFingerprints(ctx, beginning, limit)
-		found = append(found, more...)
+	if err != nil {
+		return nil, problem(err)
 	}
-	return found, problem(err)
+	more, err := d.Contacts.fingerprints(ctx, beginning, limit)
+	return append(found, more...), problem(err)
 }
 
 // Lookup implements recipients.Directory and service.Directory.
@@ -63,11 +60,7 @@ func (d Directory) Lookup(ctx context.Context, address mailaddr.Address) (recipi
 	if err != nil {
 		return recipients.Found{}, problem(err)
 	}
-	extra := d.Extra
-	if d.Contacts != nil {
-		extra = append([]recipients.Extra{*d.Contacts}, extra...)
-	}
-	offers, err := offersOf(ctx, extra, address)
+	offers, err := offersOf(ctx, append([]recipients.Extra{d.Contacts}, d.Extra...), address)
 	return recipients.Found{Sightings: sightings, Offers: offers}, problem(err)
 }
 
@@ -86,11 +79,10 @@ func offersOf(ctx context.Context, extra []recipients.Extra, address mailaddr.Ad
 // Search implements service.Directory.
 func (d Directory) Search(ctx context.Context, text string, limit int) ([]directory.Entry, error) {
 	found, err := d.Cache.Search(ctx, text, limit)
-	if err == nil && d.Contacts != nil {
-		var more []directory.Entry
-		more, err = d.Contacts.search(ctx, text, limit-len(found))
-		found = append(found, more...)
+	if err != nil {
+		return nil, problem(err)
 	}
+	found, err = d.Contacts.search(ctx, text, limit, found)
 	return found, problem(err)
 }
 

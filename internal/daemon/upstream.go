@@ -22,7 +22,8 @@ import (
 // holds answers while that daemon does not.
 type Upstream struct {
 	Client *client.Client
-	Own    Directory
+	// Own is the own cache. Its contacts count beside what the system's daemon has; its Extra is empty.
+	Own Directory
 	// Extra are the user's own sources. What the system's daemon offers is added to them.
 	Extra []recipients.Extra
 	// AcceptInstalled takes an administrator's word for certificates installed for everyone, in place of a chain.
@@ -68,7 +69,9 @@ func (u *Upstream) candidates(ctx context.Context, address mailaddr.Address) (re
 			found.Offers = append(found.Offers, u.offered(o))
 		}
 	}
-	return found, nil
+	contacts, err := u.Own.Contacts.Offers(ctx, address)
+	found.Offers = append(found.Offers, contacts...)
+	return found, problem(err)
 }
 
 // offered makes the domain's offer of the wire's. Whom the system's daemon prefers is somebody else's choice. That an
@@ -154,7 +157,8 @@ func (u *Upstream) Search(ctx context.Context, text string, limit int) ([]direct
 		out[i] = directory.Entry{Primary: mailaddr.Address(e.Primary), Addresses: addresses(e.Addresses), DisplayName: e.DisplayName,
 			GivenName: e.GivenName, Surname: e.Surname, Kind: directory.Kind(e.Kind), Certificates: make([]directory.UserCertificate, e.Certificates)}
 	}
-	return out, nil
+	out, err = u.Own.Contacts.search(ctx, text, limit, out)
+	return out, problem(err)
 }
 
 // Certificate implements service.Directory.
@@ -164,7 +168,8 @@ func (u *Upstream) Certificate(ctx context.Context, sum [32]byte) ([]byte, []dir
 		return u.Own.Certificate(ctx, sum)
 	}
 	if refusal, ok := errors.AsType[*client.Error](err); ok && refusal.Code == client.CodeNotFound {
-		return nil, nil, service.ErrNotFound
+		der, owners, err := u.Own.Contacts.certificate(ctx, sum)
+		return der, owners, problem(err)
 	}
 	if err != nil {
 		return u.ownCertificate(ctx, err, sum)
@@ -200,7 +205,8 @@ func (u *Upstream) Fingerprints(ctx context.Context, beginning string, limit int
 		}
 		found = append(found, [32]byte(sum))
 	}
-	return found[:min(len(found), limit)], nil
+	contacts, err := u.Own.Contacts.fingerprints(ctx, beginning, limit)
+	return append(found[:min(len(found), limit)], contacts...), problem(err)
 }
 
 // unavailable says that the system's daemon did not answer.

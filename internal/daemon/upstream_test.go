@@ -15,6 +15,7 @@ import (
 
 	"github.com/galsyncd/galsyncd/cache"
 	"github.com/galsyncd/galsyncd/client"
+	"github.com/galsyncd/galsyncd/directory"
 	"github.com/galsyncd/galsyncd/internal/interop"
 	"github.com/galsyncd/galsyncd/internal/mailaddr"
 	"github.com/galsyncd/galsyncd/internal/recipients"
@@ -114,14 +115,29 @@ func TestUpstreamFingerprints(t *testing.T) {
 // upstreamSaying is a client of a system's daemon that answers everything with v.
 func upstreamSaying(t *testing.T, v any) *client.Client {
 	t.Helper()
+	return upstreamKnowing(t, func(w http.ResponseWriter) { _ = json.NewEncoder(w).Encode(v) })
+}
+
+// upstreamKnowing is one that answers everything with say; nil: it knows nobody.
+func upstreamKnowing(t *testing.T, say func(http.ResponseWriter)) *client.Client {
+	t.Helper()
 	socket := filepath.Join(interop.SocketFolder(t), "s")
 	l, err := net.Listen("unix", socket)
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(v)
+		switch {
+		case say != nil:
+			say(w)
+		case strings.HasPrefix(r.URL.Path, "/v1/certificates/"):
+			w.Header().Set("Content-Type", "application/problem+json")
+			w.WriteHeader(http.StatusNotFound)
+			_ = json.NewEncoder(w).Encode(service.NewProblem(service.CodeNotFound, "", ""))
+		default:
+			_, _ = w.Write([]byte("{}"))
+		}
 	})}
 	t.Cleanup(func() { _ = server.Close() })
 	go func() { _ = server.Serve(l) }()
@@ -137,5 +153,39 @@ func TestUpstreamOtherCertificate(t *testing.T) {
 	}
 	if der, _, err := u.Certificate(t.Context(), sha256.Sum256([]byte("another"))); err == nil {
 		t.Errorf("another certificate was taken: %q", der)
+	}
+}
+
+// TestUpstreamContacts: the contacts of a user with an Exchange account are there beside the address book of the system's
+// daemon, in every question: what a look-up names can be shown and trusted.
+func TestUpstreamContacts(t *testing.T) {
+	own, err := cache.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer own.Close()
+	friend := directory.Contact{ContactRef: directory.ContactRef{ID: "1"}, DisplayName: "Ann Friend", Addresses: []directory.Address{"ann@outside.example"},
+		Certificates: []directory.UserCertificate{{Raw: []byte("der"), Property: directory.UserSMIMECertificate}}}
+	if err := own.Update(func(tx directory.Tx) error { return tx.PutContact(friend) }); err != nil {
+		t.Fatal(err)
+	}
+	sum := sha256.Sum256([]byte("der"))
+	u := &Upstream{Client: upstreamKnowing(t, nil), Own: Directory{Cache: own, Contacts: &Contacts{Cache: own}}}
+
+	if found, err := u.Lookup(t.Context(), "ann@outside.example"); err != nil || len(found.Offers) != 1 || found.Offers[0].Source != recipients.Contacts {
+		t.Errorf("look-up: %+v, %v", found, err)
+	}
+	if found, err := u.Search(t.Context(), "friend", 5); err != nil || len(found) != 1 || found[0].Primary != "ann@outside.example" {
+		t.Errorf("completion: %+v, %v", found, err)
+	}
+	if der, who, err := u.Certificate(t.Context(), sum); err != nil || string(der) != "der" || len(who) != 1 {
+		t.Errorf("certificate: %q of %v, %v", der, who, err)
+	}
+	if found, err := u.Fingerprints(t.Context(), hex.EncodeToString(sum[:4]), 5); err != nil || len(found) != 1 || found[0] != sum {
+		t.Errorf("short fingerprint: %x, %v", found, err)
+	}
+	u.Own.Contacts = nil
+	if _, _, err := u.Certificate(t.Context(), sum); !errors.Is(err, service.ErrNotFound) {
+		t.Errorf("without contacts: %v", err)
 	}
 }

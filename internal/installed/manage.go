@@ -102,8 +102,8 @@ func (i *Installer) Entry(ctx context.Context, sum [sha256.Size]byte) (*Entry, e
 	return i.entry(ctx, in)
 }
 
-// Find returns a certificate that is installed, came with one that is, or is that of an authority that the person trusts;
-// nil when there is none with this fingerprint.
+// Find returns a certificate that is installed, came with one that is, is that of an authority that the person trusts, or is
+// of an own identity; nil when there is none with this fingerprint.
 func (i *Installer) Find(sum [sha256.Size]byte) (*x509.Certificate, error) {
 	all, err := i.certificates()
 	return all[sum], err
@@ -120,7 +120,8 @@ func (i *Installer) Fingerprints(beginning string) (found [][sha256.Size]byte, e
 	return found, err
 }
 
-// certificates are all certificates of the store: those that are installed, those that came with them, and trusted issuers.
+// certificates are all certificates of the store: those that are installed, those of own identities, which look-ups show as
+// installed, those that came with them, and trusted issuers.
 func (i *Installer) certificates() (map[[sha256.Size]byte]*x509.Certificate, error) {
 	list, err := i.Shelf.Store.Installed()
 	if err != nil {
@@ -130,11 +131,22 @@ func (i *Installer) certificates() (map[[sha256.Size]byte]*x509.Certificate, err
 	if err != nil {
 		return nil, err
 	}
+	identities, err := i.Shelf.Store.List()
+	if err != nil {
+		return nil, err
+	}
 	all := make(map[[sha256.Size]byte]*x509.Certificate)
-	for _, in := range list {
-		for _, c := range append([]*x509.Certificate{in.Certificate}, in.Chain...) {
+	note := func(cert *x509.Certificate, chain []*x509.Certificate) {
+		all[fingerprint(cert)] = cert
+		for _, c := range chain {
 			all[fingerprint(c)] = c
 		}
+	}
+	for _, in := range list {
+		note(in.Certificate, in.Chain)
+	}
+	for _, own := range identities {
+		note(own.Certificate, own.Chain)
 	}
 	for _, issuer := range issuers {
 		all[issuer.Fingerprint] = issuer.Certificate
