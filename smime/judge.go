@@ -66,7 +66,7 @@ const clockSkew = 5 * time.Minute
 // that take long to examine.
 const (
 	maxMessages = maxLayers + maxSignedParts // signed and compressed messages
-	maxJudged   = 16                         // certificates of signers
+	maxJudged   = 32                         // certificates of signers, as many as one message can have signers
 )
 
 // judging is the judgement over the signers of one mail.
@@ -151,6 +151,7 @@ func (j *judging) signature(s *cms.Signer, certs *candidates) Signature {
 	}
 	cert, judged := certs.best(s.Certificates)
 	if cert == nil {
+		result.Verdict = Untrusted
 		result.Reasons = append(result.Reasons, fmt.Sprintf("not examined: the mail has more than %d certificates of signers", maxJudged))
 		return result
 	}

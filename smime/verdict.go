@@ -23,7 +23,7 @@ const (
 	// signed; nobody can prove when that was. With a claimed time of signing at which it was not the verdict is Untrusted.
 	ExpiredThen Verdict = "expired-then"
 	// Untrusted: the signature is good, but nobody who is trusted says whose it is, or its certificate or its digest is
-	// not fit for signatures.
+	// not fit for signatures, or the mail has too many certificates of signers to examine all of them.
 	Untrusted Verdict = "untrusted"
 	// Invalid: the mail was changed, or is not what a signed mail must be, or the signature cannot be checked.
 	Invalid Verdict = "invalid"
