@@ -36,8 +36,10 @@ func (s *sevenBit) entity(h header, body *bufio.Reader, depth int) error {
 		return err
 	}
 	switch {
-	case sealed(kind), encoding == "base64", encoding == "quoted-printable":
+	case sealed(kind), encoding == "base64":
 		return s.asItIs(h, body)
+	case encoding == "quoted-printable":
+		return errors.Join(s.header(h), s.copyMasked(body))
 	case strings.HasPrefix(kind, "multipart/"):
 		return s.multipart(h, body, params["boundary"], depth)
 	case kind == "message/rfc822":
@@ -153,8 +155,7 @@ func (s *sevenBit) leaf(h header, body io.Reader, kind, declared string) error {
 		if err := w.Close(); err != nil {
 			return err
 		}
-		_, err := s.w.Write(maskFrom(text.Bytes()))
-		return err
+		return s.copyMasked(bufio.NewReaderSize(&text, blockSize))
 	default:
 		if err := s.header(h.withEncoding(encoding)); err != nil {
 			return err
@@ -163,14 +164,30 @@ func (s *sevenBit) leaf(h header, body io.Reader, kind, declared string) error {
 	}
 }
 
-// maskFrom writes "From " at the beginning of a line otherwise, in quoted-printable: mailbox files take it for the beginning of
-// a mail, and programs that write them put a ">" before it, which would break the signature.
-func maskFrom(text []byte) []byte {
-	text = append([]byte("\n"), text...)
-	for bytes.Contains(text, []byte("\nFrom ")) {
-		text = bytes.ReplaceAll(text, []byte("\nFrom "), []byte("\n=46rom =\r\n"))
+// copyMasked copies quoted-printable text and writes "From " at the beginning of a line otherwise: mailbox files take it for the
+// beginning of a mail, and programs that write them put a ">" before it, which would break the signature. The line goes on
+// after a soft break, so that it does not grow.
+func (s *sevenBit) copyMasked(r *bufio.Reader) error {
+	from, masked := []byte("From "), []byte("=46rom =\r\n")
+	for start := true; ; {
+		line, err := r.ReadSlice('\n')
+		for start && bytes.HasPrefix(line, from) {
+			line = line[len(from):]
+			if _, err := s.w.Write(masked); err != nil {
+				return err
+			}
+		}
+		if _, err := s.w.Write(line); err != nil {
+			return err
+		}
+		switch {
+		case err == io.EOF:
+			return nil
+		case err != nil && err != bufio.ErrBufferFull:
+			return err
+		}
+		start = err == nil
 	}
-	return text[1:]
 }
 
 func (s *sevenBit) base64(r io.Reader, verbatim bool) error {
@@ -182,7 +199,7 @@ func (s *sevenBit) base64(r io.Reader, verbatim bool) error {
 }
 
 // chooseEncoding looks at the beginning of a content and, when it has ended, knows it all. What cannot be seen to the end
-// counts as unsafe, and so does a line that mailbox files change (see maskFrom). Quoted-printable is for text that is mostly ASCII
+// counts as unsafe, and so does a line that mailbox files change (see copyMasked). Quoted-printable is for text that is mostly ASCII
 // and has no CR of its own, which would not survive.
 func chooseEncoding(head []byte, ended bool, kind, declared string) string {
 	if declared == "binary" || !ended {

@@ -73,7 +73,7 @@ func (o *SignOptions) forMail(h header) (*SignOptions, error) {
 //
 // The outer header keeps every field as it is, in order, but Content-* and MIME-Version. What is signed are the Content-*
 // fields and the body, in the form of RFC 8551 section 3.1: lines end in CRLF, parts that are 8bit or binary, or in truth
-// not 7bit, or that a mailbox file would change, become quoted-printable or base64. The signature has a signing time when one is given, announces what this
+// not 7bit, become quoted-printable or base64, and so do lines that a mailbox file would change. The signature has a signing time when one is given, announces what this
 // program can read (SMIMECapabilities) and with which certificate (SMIMEEncryptionKeyPreference).
 //
 // The mail is streamed. Errors before the first byte is written: ErrHeader, a certificate or key that cannot sign, and those

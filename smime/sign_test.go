@@ -138,6 +138,7 @@ func TestSignIs7Bit(t *testing.T) {
 		"8bit and says not":  "From: alice@corp.example\nContent-Type: text/plain; charset=utf-8\n\ngrüße an alle, die das hier lesen",
 		"binary":             "From: alice@corp.example\nContent-Type: application/x\nContent-Transfer-Encoding: binary\n\n\x00\n\r\x01\xff\n",
 		"From":               "From: alice@corp.example\n\nFrom here\nFrom From there " + strings.Repeat("a=b ", 30) + "\n From\nFrom \nFrom",
+		"From, encoded":      "From: alice@corp.example\nContent-Transfer-Encoding: quoted-printable\n\nFrom here\nFrom From gr=C3=BC=\nFrom there" + strings.Repeat("\nFrom a", 3000) + "\nFrom=20\n",
 		"From, no text":      "From: alice@corp.example\nContent-Type: application/x\n\nFrom here\n",
 		"CR alone":           "From: alice@corp.example\n\na\rb\n",
 		"large text, 8 bit":  "From: alice@corp.example\nContent-Transfer-Encoding: 8bit\n\n" + strings.Repeat("grüße an alle\n", 20000),

@@ -60,7 +60,7 @@ func (a *app) conclude(cmd *cobra.Command, args []string, status int) {
 		}{true}, nil)
 		return
 	}
-	if status == 0 || a.failure.Message == "" || a.printed || !wantsJSON(args) || forContent(cmd) {
+	if status == 0 || a.failure.Message == "" || a.printed || !a.json && !wantsJSON(args) || forContent(cmd) {
 		return
 	}
 	d := a.failure
