@@ -6,12 +6,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
 
 // TestInteropDocument measures the whole matrix. With GALSYNCD_INTEROP_DOC (a path from the top of the repository) it writes the
-// document there; else it compares with the committed one, when the peers have the same versions.
+// document there; else it compares the cells with those of the committed one, when the peers have the same versions.
 func TestInteropDocument(t *testing.T) {
 	peers := []*peerProgram{opensslPeer(t), gpgsmPeer(t), nssPeer(t), bouncyCastlePeer(t)}
 	document := writeMatrix(t, peers)
@@ -37,10 +38,18 @@ func TestInteropDocument(t *testing.T) {
 			return
 		}
 	}
-	if string(committed) != document {
+	if cells(string(committed)) != cells(document) {
 		t.Errorf("%s is not what was measured; make interop-doc writes it anew:\n%s", interopDocument, document)
 	}
 }
+
+// cells is a document without its footnotes: what a program says when it refuses, or crashes, is not always the same.
+func cells(document string) string {
+	table, _, _ := strings.Cut(document, "\n[^1]:")
+	return footnoteMark.ReplaceAllString(table, "")
+}
+
+var footnoteMark = regexp.MustCompile(`\[\^\d+\]`)
 
 // writeMatrix measures every kind with the peers, which stand in the order of the columns, and renders the document.
 func writeMatrix(t testing.TB, peers []*peerProgram) string {
