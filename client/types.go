@@ -204,7 +204,10 @@ type Report struct {
 	Code  string `json:"code,omitempty"`
 	Error string `json:"error,omitempty"`
 	Hint  string `json:"hint,omitempty"`
-	Gaps  []Gap  `json:"gaps"`
+	// Gaps are the prefixes that got no usable answer, and at most a hundred single addresses that got none.
+	Gaps []Gap `json:"gaps"`
+	// Undetermined counts all single addresses that got no usable answer.
+	Undetermined int `json:"undetermined,omitempty"`
 	// Contacts is how the contacts were read; nil when they were not.
 	Contacts *Contacts `json:"contacts,omitempty"`
 }
@@ -424,7 +427,10 @@ type Entry struct {
 	Undecodable   []Undecodable `json:"undecodable,omitempty"`
 	Changed       time.Time     `json:"changed"`
 	Missing       time.Time     `json:"missing,omitzero"`
-	LastSeen      time.Time     `json:"lastSeen,omitzero"`
+	// Unconfirmed is the start of the last run that did not confirm the entry, although it confirmed others; LastSeen, with
+	// one of the two, that of the last run before that did.
+	Unconfirmed time.Time `json:"unconfirmed,omitzero"`
+	LastSeen    time.Time `json:"lastSeen,omitzero"`
 	// Partial reports that the server leaves out certificates which it does not find valid itself.
 	Partial bool `json:"partial,omitempty"`
 	// Undetermined says why nothing is known about the certificates; empty when the server said what there is.

@@ -31,20 +31,20 @@ func (r *run) store(prefix string, records []Record, whole bool) error {
 	for _, rec := range n.found {
 		r.partition.learn(rec.Addresses)
 	}
-	for _, rec := range records {
-		if rec.Undetermined != "" {
-			if err := r.undetermined(rec.Primary, rec.Undetermined); err != nil {
-				return err
-			}
+	silent := slices.ContainsFunc(records, func(rec Record) bool { return rec.Undetermined != "" })
+	if len(n.found)+len(n.lost) == 0 && !silent {
+		if len(records) > 0 {
+			r.silence = 0
 		}
-	}
-	if len(n.found)+len(n.lost) == 0 {
 		if whole {
 			return r.advance(prefix)
 		}
 		return nil
 	}
-	return r.sync.Store.Update(func(tx Tx) error {
+	err = r.sync.Store.Update(func(tx Tx) error {
+		if err := r.noteSilence(tx, records); err != nil {
+			return err
+		}
 		if err := r.apply(tx, n); err != nil {
 			return err
 		}
@@ -53,6 +53,24 @@ func (r *run) store(prefix string, records []Record, whole bool) error {
 		}
 		return r.save(tx)
 	})
+	if err != nil {
+		return err
+	}
+	return r.tooSilent()
+}
+
+// noteSilence notes the records without a usable answer.
+func (r *run) noteSilence(tx Tx, records []Record) error {
+	for _, rec := range records {
+		if rec.Undetermined == "" {
+			r.silence = 0
+			continue
+		}
+		if err := r.undetermined(tx, rec.Primary, rec.Undetermined); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func compare(tx Tx, prefix string, records []Record, whole bool) (news, error) {
@@ -114,7 +132,10 @@ func (r *run) put(tx Tx, rec Record, now time.Time) error {
 	case err != nil:
 		return err
 	case rec.Undetermined != "":
-		old.Missing, old.LastSeen = time.Time{}, time.Time{}
+		if !old.Unconfirmed.Equal(r.state.Started) {
+			return nil // LastSeen goes with Missing
+		}
+		old.Missing = time.Time{}
 		return tx.PutEntry(old)
 	}
 	entry.Proven = slices.DeleteFunc(slices.Clone(old.Proven), func(a Address) bool { return slices.Contains(entry.Addresses, a) })
@@ -155,11 +176,17 @@ func (r *run) finish(ctx context.Context) error {
 		if err := r.confirm(ctx); err != nil {
 			return err
 		}
+		if err := r.mostlyAnswered(); err != nil {
+			return err
+		}
 		guarded, err := r.guard()
 		if err != nil {
 			return fmt.Errorf("weigh what is lost: %w", err)
 		}
 		if guarded {
+			if err := r.holdBack(); err != nil {
+				return fmt.Errorf("note what is held back: %w", err)
+			}
 			r.state.Report.Outcome = Guarded
 			return r.sync.Store.Update(func(tx Tx) error { return errors.Join(tx.ClearLosses(), forgetGone(tx)) })
 		}
@@ -168,7 +195,7 @@ func (r *run) finish(ctx context.Context) error {
 		return fmt.Errorf("apply what is lost: %w", err)
 	}
 	r.state.Report.Outcome = Complete
-	if len(r.state.Report.Gaps) > 0 {
+	if len(r.state.Report.Gaps)+r.state.Report.UndeterminedCount > 0 {
 		r.state.Report.Outcome = Incomplete
 	}
 	rep := &r.state.Report
@@ -213,14 +240,20 @@ func (r *run) allowed(n int) int {
 	return max(1, int(share*float64(n)))
 }
 
-// dropGapLosses forgets losses below prefixes that turned out not to be answered in full.
+// dropGapLosses forgets losses below prefixes that turned out not to be answered in full, and of entries about which
+// another question had no usable answer.
 func (r *run) dropGapLosses(tx Tx) error {
-	if len(r.state.Report.Gaps) == 0 {
+	rep := &r.state.Report
+	if len(rep.Gaps)+rep.UndeterminedCount == 0 {
 		return nil
 	}
 	var drop []Address
 	err := tx.Losses(-1, func(l Loss) error {
-		if slices.ContainsFunc(r.state.Report.Gaps, func(g string) bool { return strings.HasPrefix(string(l.Primary), g) }) {
+		e, err := tx.Entry(l.Primary)
+		if err != nil && !errors.Is(err, ErrNoEntry) {
+			return err
+		}
+		if e.Unconfirmed.Equal(r.state.Started) || slices.ContainsFunc(rep.Gaps, func(g string) bool { return strings.HasPrefix(string(l.Primary), g) }) {
 			drop = append(drop, l.Primary)
 		}
 		return nil

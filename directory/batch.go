@@ -45,41 +45,35 @@ func (r *run) refreshBatch(ctx context.Context, source BatchResolver, batch []kn
 
 // settleBatch stores what was said about the addresses of a batch, in one transaction.
 func (r *run) settleBatch(batch []known, results []Resolved) error {
-	for i, result := range results {
-		if _, err := r.unsaid(batch[i].address, result); err != nil {
-			return err
-		}
-	}
-	return r.sync.Store.Update(func(tx Tx) error {
+	err := r.sync.Store.Update(func(tx Tx) error {
 		for i, k := range batch {
-			if err := r.settleKnown(tx, k, results[i]); err != nil {
+			_, err := r.unsaid(tx, k.address, results[i])
+			if err = errors.Join(err, r.settleKnown(tx, k, results[i])); err != nil {
 				return fmt.Errorf("store %s: %w", k.address, err)
 			}
 		}
 		return r.state.save(tx)
 	})
+	return errors.Join(err, r.tooSilent())
 }
 
 // isContact is why an answer says nothing about an entry of the address book.
 const isContact = "the server names one of the account's own contacts for it, and no entry of its directory"
 
 // unsaid reports that a result says nothing about an address, or nothing of use about an entry that has it, and notes it.
-func (r *run) unsaid(address Address, result Resolved) (bool, error) {
-	switch {
-	case result.Err != nil:
-		return true, r.undetermined(address, result.Err.Error())
-	case result.Contact == nil:
+func (r *run) unsaid(tx Tx, address Address, result Resolved) (bool, error) {
+	if result.Err != nil {
+		return true, r.undetermined(tx, address, result.Err.Error())
+	}
+	r.silence = 0
+	if result.Contact == nil {
 		return false, nil
 	}
-	var owners []Address
-	err := r.sync.Store.View(func(tx Tx) (err error) {
-		owners, err = tx.Owners(address)
-		return err
-	})
+	owners, err := tx.Owners(address)
 	if err != nil || len(owners) == 0 {
 		return false, err
 	}
-	return true, r.undetermined(address, isContact)
+	return true, r.undetermined(tx, address, isContact)
 }
 
 func addressesOf(batch []known) []Address {
@@ -159,19 +153,21 @@ func unanswered(batch []Address, err error) []Resolved {
 }
 
 func (r *run) confirmOne(address Address, result Resolved) error {
-	unsaid, err := r.unsaid(address, result)
-	if err != nil {
-		return err
-	}
 	at := slices.IndexFunc(result.Records, func(rec Record) bool { return rec.Primary == address })
-	if at < 0 && !unsaid {
+	if at < 0 && result.Err == nil && result.Contact == nil {
+		r.silence = 0
 		return nil
 	}
-	return r.sync.Store.Update(func(tx Tx) error {
-		err := tx.DeleteLoss(address)
+	err := r.sync.Store.Update(func(tx Tx) error {
+		unsaid, err := r.unsaid(tx, address, result)
+		if err != nil || at < 0 && !unsaid {
+			return err
+		}
+		err = errors.Join(tx.DeleteLoss(address), r.state.save(tx))
 		if at >= 0 {
 			err = errors.Join(err, r.take(tx, result.Records[at], address, false, r.sync.now()))
 		}
 		return err
 	})
+	return errors.Join(err, r.tooSilent())
 }

@@ -37,9 +37,13 @@ type Entry struct {
 	Undetermined string `json:"undetermined,omitempty"`
 	// Changed is when this content was first seen.
 	Changed time.Time `json:"changed"`
-	// Missing is when a complete run first did not find the entry any more; zero while it is found. LastSeen is then the
-	// start of the last run that did find it.
-	Missing  time.Time `json:"missing,omitzero"`
+	// Missing is when a complete run first did not find the entry any more; zero while it is found.
+	Missing time.Time `json:"missing,omitzero"`
+	// Unconfirmed is the start of the last run that did not confirm the entry as it is, although that run counts for others:
+	// the server gave no usable answer about it, or what it said was held back by the guard. Zero: there was none. A later
+	// run that counts, and says nothing of it here, confirmed the entry.
+	Unconfirmed time.Time `json:"unconfirmed,omitzero"`
+	// LastSeen is, with Missing or Unconfirmed, the start of the last run before that did confirm the entry.
 	LastSeen time.Time `json:"lastSeen,omitzero"`
 	// Digest identifies the record that the entry was decoded from.
 	Digest [sha256.Size]byte `json:"-"`

@@ -361,15 +361,12 @@ func (r *run) refreshOne(ctx context.Context, source Resolver, k known) error {
 		return r.stumble(ctx, string(k.address), err)
 	}
 	r.steady()
-	if result.Err != nil {
-		if err := r.missed(string(k.address)); err != nil {
-			return err
-		}
-	}
 	r.note(string(k.address), result.Records)
-	return r.sync.Store.Update(func(tx Tx) error {
-		return errors.Join(r.settleKnown(tx, k, result), r.state.save(tx))
+	err = r.sync.Store.Update(func(tx Tx) error {
+		_, err := r.unsaid(tx, k.address, result)
+		return errors.Join(err, r.settleKnown(tx, k, result), r.state.save(tx))
 	})
+	return errors.Join(err, r.tooSilent())
 }
 
 // settleKnown applies what the server said about a known address. An entry at home there that is not found is lost, as in

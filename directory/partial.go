@@ -3,7 +3,6 @@ package directory
 import (
 	"bytes"
 	"crypto/x509"
-	"fmt"
 	"reflect"
 	"slices"
 	"time"
@@ -83,25 +82,7 @@ func expired(raw []byte, now time.Time) bool {
 // sameContent reports that two entries differ in nothing that anybody asks for.
 func sameContent(a, b Entry) bool {
 	for _, e := range []*Entry{&a, &b} {
-		e.Digest, e.Changed, e.Missing, e.LastSeen = [32]byte{}, time.Time{}, time.Time{}, time.Time{}
+		e.Digest, e.Changed, e.Missing, e.Unconfirmed, e.LastSeen = [32]byte{}, time.Time{}, time.Time{}, time.Time{}, time.Time{}
 	}
 	return reflect.DeepEqual(a, b)
-}
-
-// maxUndetermined is how many addresses may stay without a usable answer in a run. A server that says nothing about more is
-// not one to go on with.
-const maxUndetermined = 1000
-
-// undetermined notes that the server gave no usable answer about one address: what is known of it stays, and grows old.
-func (r *run) undetermined(address Address, reason string) error {
-	rep := &r.state.Report
-	if rep.Undetermined == nil {
-		rep.Undetermined = map[string]string{}
-		r.sync.log().Warn("no usable answer about an address", "error", reason)
-	}
-	if _, ok := rep.Undetermined[string(address)]; !ok && len(rep.Undetermined) >= maxUndetermined {
-		return fmt.Errorf("no usable answer about more than %d addresses, the last one because %s", maxUndetermined, reason)
-	}
-	rep.Undetermined[string(address)] = clip(reason)
-	return r.missed(string(address))
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -65,8 +66,23 @@ type Report struct {
 	Silent       string `json:"silent,omitempty"`
 	// Contacts is how the part went that reads the contacts; nil when it was not reached, or is switched off.
 	Contacts *ContactReport `json:"contacts,omitempty"`
-	// Undetermined are addresses, among the Gaps, about which the server gave no usable answer, each with the reason.
-	Undetermined map[string]string `json:"undetermined,omitempty"`
+	// UndeterminedCount counts the addresses about which the server gave no usable answer. Undetermined names some of them,
+	// each with the reason.
+	UndeterminedCount int               `json:"undeterminedCount,omitempty"`
+	Undetermined      map[string]string `json:"undetermined,omitempty"`
+}
+
+// Unanswered are the Gaps, and after them the addresses named in Undetermined, in order.
+func (r Report) Unanswered() []string {
+	return append(slices.Clone(r.Gaps), slices.Sorted(maps.Keys(r.Undetermined))...)
+}
+
+// silentReason is why one of the addresses in Undetermined is there; empty without one.
+func (r Report) silentReason() string {
+	for _, a := range slices.Sorted(maps.Keys(r.Undetermined)) {
+		return r.Undetermined[a]
+	}
+	return ""
 }
 
 // mend takes a prefix from the gaps.
@@ -125,14 +141,20 @@ type History struct {
 	// Number of the last walk that reached its end, also when the guard then held back what was lost. Runs over known
 	// addresses have none.
 	Number int `json:"number"`
-	// Finished is when the last complete or incomplete run started. Entries not marked missing were seen by it.
+	// Finished is when the last complete or incomplete run started.
 	Finished time.Time `json:"finished,omitzero"`
 	// KnownOnly reports that it was a run over known addresses.
 	KnownOnly bool `json:"knownOnly,omitempty"`
 	// Walked is when the last complete or incomplete run over the whole address book started.
 	Walked time.Time `json:"walked,omitzero"`
+	// Confirmed is when the last run started that reached its end, be it that the guard then held back what was lost. It
+	// confirmed every entry that is not marked missing or unconfirmed, and in none of its gaps. Not before Finished.
+	Confirmed time.Time `json:"confirmed,omitzero"`
 	// Gaps of that run: entries there were not confirmed by it.
 	Gaps []Gap `json:"gaps,omitempty"`
+	// Undetermined counts the addresses about which that run got no usable answer; Silent is one of them.
+	Undetermined int  `json:"undetermined,omitempty"`
+	Silent       *Gap `json:"silent,omitempty"`
 	// Last is the report of the last run of any outcome, Error and Hint say why it failed.
 	Last  *Report `json:"last,omitempty"`
 	Error string  `json:"error,omitempty"`
@@ -158,7 +180,10 @@ func (h History) Seen(e Entry) time.Time {
 	if !e.Missing.IsZero() {
 		return e.LastSeen
 	}
-	seen := h.Finished
+	seen := h.confirmed()
+	if !e.Unconfirmed.IsZero() && !e.Unconfirmed.Before(seen) {
+		return e.LastSeen
+	}
 	for _, gap := range h.Gaps {
 		if strings.HasPrefix(string(e.Primary), gap.Prefix) && gap.Seen.Before(seen) {
 			seen = gap.Seen
@@ -166,6 +191,9 @@ func (h History) Seen(e Entry) time.Time {
 	}
 	return later(e.Changed, seen)
 }
+
+// confirmed is Confirmed, also in a history of before there was one.
+func (h History) confirmed() time.Time { return later(h.Finished, h.Confirmed) }
 
 // gaps are those of a run that ends now. What was a gap before, and is in one now, was not confirmed since: it stays, with
 // the time of then.
@@ -175,7 +203,7 @@ func (h History) gaps(rep Report) (all []Gap) {
 		before[old.Prefix] = old.Seen
 	}
 	for _, p := range rep.Gaps {
-		g := Gap{Prefix: p, Seen: h.Finished, Reason: cmp.Or(rep.Reasons[p], rep.Undetermined[p])}
+		g := Gap{Prefix: p, Seen: h.confirmed(), Reason: rep.Reasons[p]}
 		for n := range len(p) + 1 {
 			if seen, ok := before[p[:n]]; ok && seen.Before(g.Seen) {
 				g.Seen = seen

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -161,6 +163,7 @@ func (r *run) checkClock(tx Tx) error {
 	}
 	reset(&h.Finished)
 	reset(&h.Walked)
+	reset(&h.Confirmed)
 	for i := range h.Gaps {
 		reset(&h.Gaps[i].Seen)
 	}
@@ -174,6 +177,9 @@ func (r *run) checkClock(tx Tx) error {
 		changed = reset(&e.LastSeen) || changed
 		if e.Missing.After(r.began) {
 			e.Missing, changed = r.began, true
+		}
+		if e.Unconfirmed.After(r.began) { // after all runs that count, and before this one
+			e.Unconfirmed, changed = r.began.Add(-1), true
 		}
 		if changed {
 			if err := tx.PutEntry(e); err != nil {
@@ -280,6 +286,9 @@ func (r *run) conclude(ctx context.Context, failure error) (Report, error) {
 		if err := r.partition.save(tx); err != nil {
 			return err
 		}
+		if errors.Is(failure, errSilent) {
+			return tx.SetState(stateKey, nil)
+		}
 		return r.state.save(tx)
 	})
 	if err != nil {
@@ -323,12 +332,24 @@ func (r *run) remember(failure error) {
 	if failure == nil && !r.state.KnownOnly {
 		r.history.Number = r.state.Number
 	}
-	if rep.Outcome == Complete || rep.Outcome == Incomplete {
-		r.history.Gaps = r.history.gaps(rep)
+	finished := rep.Outcome == Complete || rep.Outcome == Incomplete
+	if finished || rep.Outcome == Guarded {
+		r.history.confirm(rep, r.state.Started)
+	}
+	if finished {
 		r.history.Finished, r.history.KnownOnly = r.state.Started, r.state.KnownOnly
 		if !r.state.KnownOnly {
 			r.history.Walked = r.state.Started
 		}
+	}
+}
+
+// confirm notes whom a run that reached its end did not confirm.
+func (h *History) confirm(rep Report, started time.Time) {
+	h.Gaps = h.gaps(rep)
+	h.Confirmed, h.Undetermined, h.Silent = started, rep.UndeterminedCount, nil
+	if named := slices.Sorted(maps.Keys(rep.Undetermined)); len(named) > 0 {
+		h.Silent = &Gap{Prefix: named[0], Reason: rep.Undetermined[named[0]]}
 	}
 }
 

@@ -30,6 +30,9 @@ type run struct {
 	answered  bool      // in this part of the run
 	emptied   map[Address]Members
 	refusal   error // of the last prefix that the server did not search for
+
+	silence       int    // addresses without a usable answer since the last one that had one
+	silenceReason string // of the last of them
 }
 
 // Sizes of the walk.

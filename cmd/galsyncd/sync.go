@@ -120,6 +120,9 @@ func printReport(w io.Writer, r *client.Report) {
 			printf(w, "  %s\n", c.Hint)
 		}
 	}
+	if r.Undetermined > 0 {
+		printf(w, "  no usable answer about %d addresses: what is known of them stays and grows old\n", r.Undetermined)
+	}
 	const most = 10
 	for i, g := range r.Gaps {
 		if i == most {
@@ -215,11 +218,12 @@ const codeNotStored = "not-stored"
 func clientReport(r directory.Report, started time.Time) *client.Report {
 	out := &client.Report{Event: "report", Started: started, Outcome: string(r.Outcome), Added: r.Added, Changed: r.Changed, Removed: r.Removed,
 		Missing: r.Missing, Entries: r.Entries, Requests: r.PartRequests, Duration: time.Since(started).Seconds(), Gaps: []client.Gap{},
-		Contacts: (*client.Contacts)(rooms.ContactsReport(r.Contacts))}
+		Undetermined: r.UndeterminedCount,
+		Contacts:     (*client.Contacts)(rooms.ContactsReport(r.Contacts))}
 	if r.Parts > 1 {
 		out.Whole = &client.Whole{Started: r.Started, Runs: r.Parts, Requests: r.Requests, Duration: r.Elapsed.Seconds()}
 	}
-	for _, g := range r.Gaps {
+	for _, g := range r.Unanswered() {
 		out.Gaps = append(out.Gaps, client.Gap{Prefix: g, Reason: r.GapReason(g)})
 	}
 	if r.Outcome == directory.Guarded {

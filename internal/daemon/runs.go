@@ -135,7 +135,8 @@ func serviceReport(report directory.Report, err error, started, ended time.Time)
 	out := service.Report{
 		Started: started, Outcome: string(report.Outcome), Added: report.Added, Changed: report.Changed, Removed: report.Removed,
 		Missing: report.Missing, Entries: report.Entries, Requests: report.PartRequests, Duration: ended.Sub(started).Seconds(), Gaps: []service.Gap{},
-		Contacts: ContactsReport(report.Contacts),
+		Undetermined: report.UndeterminedCount,
+		Contacts:     ContactsReport(report.Contacts),
 	}
 	if report.Parts > 1 {
 		out.Whole = &service.Whole{Started: report.Started, Runs: report.Parts, Requests: report.Requests, Duration: report.Elapsed.Seconds()}
@@ -143,7 +144,7 @@ func serviceReport(report directory.Report, err error, started, ended time.Time)
 	if report.Outcome == directory.Stopped {
 		out.Outcome = service.OutcomeFailed
 	}
-	for _, g := range report.Gaps {
+	for _, g := range report.Unanswered() {
 		out.Gaps = append(out.Gaps, service.Gap{Prefix: g, Reason: report.GapReason(g)})
 	}
 	if report.Outcome == directory.Guarded {

@@ -163,6 +163,9 @@ func (s *Status) warnings(h directory.History, st service.Status) []string {
 		}
 		add("%s", text)
 	}
+	if h.Undetermined > 0 && h.Silent != nil {
+		add("the server gave no usable answer about %d addresses, for example %s: %s; what is known of them stays and grows old", h.Undetermined, h.Silent.Prefix, h.Silent.Reason)
+	}
 	if h.Last != nil && h.Last.SilentGroups > 0 {
 		add("the members of %d groups could not be asked for in the last run, for example %s", h.Last.SilentGroups, h.Last.Silent)
 	}

@@ -227,7 +227,7 @@ func entry(e client.Entry) directory.Entry {
 	out := directory.Entry{
 		Primary: mailaddr.Address(e.Primary), Addresses: addresses(e.Addresses), Proven: addresses(e.Proven), Claimed: addresses(e.Claimed),
 		DisplayName: e.DisplayName, GivenName: e.GivenName, Surname: e.Surname, Alias: e.Alias, Kind: directory.Kind(e.Kind),
-		Intermediates: e.Intermediates, Changed: e.Changed, Missing: e.Missing, LastSeen: e.LastSeen,
+		Intermediates: e.Intermediates, Changed: e.Changed, Missing: e.Missing, Unconfirmed: e.Unconfirmed, LastSeen: e.LastSeen,
 	}
 	for _, c := range e.Certificates {
 		out.Certificates = append(out.Certificates, directory.UserCertificate{Raw: c.Raw, Property: directory.Property(c.Property),

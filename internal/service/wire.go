@@ -219,8 +219,10 @@ type Report struct {
 	Code  string `json:"code,omitempty"`
 	Error string `json:"error,omitempty"`
 	Hint  string `json:"hint,omitempty"`
-	// Gaps are the prefixes that got no usable answer, at most 1000 of them.
+	// Gaps are the prefixes that got no usable answer, and at most a hundred single addresses that got none.
 	Gaps []Gap `json:"gaps"`
+	// Undetermined counts all single addresses that got no usable answer.
+	Undetermined int `json:"undetermined,omitempty"`
 	// Contacts is how the contacts were read; nil when they were not.
 	Contacts *Contacts `json:"contacts,omitempty"`
 }
