@@ -35,6 +35,7 @@ const (
 	CodeCacheDamaged        = "cache-damaged"
 	CodeKeyringDamaged      = "keyring-damaged"
 	CodeKeyringUnavailable  = "keyring-unavailable"
+	CodeNotStored           = "not-stored"
 	CodeInternal            = "internal"
 )
 

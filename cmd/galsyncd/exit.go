@@ -162,7 +162,7 @@ var statuses = map[string]int{
 	"too-large": exitData, client.CodeRecipientUnknown: exitRecipient, client.CodeRecipientsUnusable: exitRecipient,
 	client.CodeNoRecipientKey: exitNotFound, client.CodeNoSigningKey: exitNotFound, client.CodeNotFound: exitNotFound, client.CodeKeyringLocked: exitLocked,
 	client.CodeWrongPassphrase: exitNotAllowed, client.CodeNotAllowed: exitNotAllowed, client.CodeSyncRunning: exitTryAgain,
-	client.CodeBusy: exitTryAgain, "timeout": exitTryAgain, client.CodeCacheDamaged: exitTryAgain, client.CodeNotAvailable: exitNoService,
+	client.CodeBusy: exitTryAgain, client.CodeNotStored: exitTryAgain, "timeout": exitTryAgain, client.CodeCacheDamaged: exitTryAgain, client.CodeNotAvailable: exitNoService,
 	client.CodeKeyringDamaged: exitNoService, client.CodeKeyringUnavailable: exitNoService, client.CodeAlreadyEncrypted: exitData,
 }
 

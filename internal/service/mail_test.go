@@ -19,6 +19,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -221,6 +222,29 @@ func TestSimpleCaller(t *testing.T) {
 	}
 	if n := open.Load(); n != 0 {
 		t.Errorf("%d spools are still open", n)
+	}
+}
+
+// fullSpool is a place on a full disk.
+type fullSpool struct{ memorySpool }
+
+func (fullSpool) Write([]byte) (int, error) {
+	return 0, &os.PathError{Op: "write", Path: "/var/cache/secret", Err: syscall.ENOSPC}
+}
+
+// TestFullDisk: where encrypted copies wait there is no room. Nothing of the answer went out yet.
+func TestFullDisk(t *testing.T) {
+	for name, spool := range map[string]func() (Spool, error){
+		"write": func() (Spool, error) { return &fullSpool{}, nil },
+		"make": func() (Spool, error) {
+			return nil, fmt.Errorf("make a place for the ciphertext: %w", &os.PathError{Op: "open", Path: "/var/cache/secret", Err: syscall.EDQUOT})
+		},
+	} {
+		h := serve(t, &Server{Spool: spool, Limits: Limits{Stall: 20 * time.Second}})
+		r := h.do(t, "POST", "/v1/encrypt", strings.NewReader("bcc: erin@example.com\nshort"), "Accept", "multipart/mixed")
+		if p := r.problem(t); p.Code != CodeNotStored || p.Status != 507 || p.Hint == "" || strings.Contains(p.Detail, "secret") {
+			t.Errorf("%s: %+v", name, p)
+		}
 	}
 }
 

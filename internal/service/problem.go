@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"syscall"
 )
 
 // Code names a kind of refusal. Codes are stable: programs decide on them, never on the texts.
@@ -45,6 +46,7 @@ const (
 	CodeCacheDamaged        Code = "cache-damaged"
 	CodeKeyringDamaged      Code = "keyring-damaged"
 	CodeKeyringUnavailable  Code = "keyring-unavailable"
+	CodeNotStored           Code = "not-stored"
 	CodeInternal            Code = "internal"
 )
 
@@ -89,6 +91,7 @@ var kinds = []kind{
 	{CodeCacheDamaged, 503, "The cache is damaged"},
 	{CodeKeyringDamaged, 503, "The keyring is damaged"},
 	{CodeKeyringUnavailable, 503, "The keyring cannot be used"},
+	{CodeNotStored, 507, "There is no room on the disk"},
 	{CodeInternal, 500, "The daemon met an error of its own"},
 }
 
@@ -170,6 +173,10 @@ func problemOf(err error) (p *Problem, internal bool) {
 	}
 	if errors.Is(err, ErrNotFound) {
 		return NewProblem(CodeNotFound, "", ""), false
+	}
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return NewProblem(CodeNotStored, "there is no room for the work of the daemon: the disk, or what its user may have of it, is full",
+			"make room on the disk of cache.dir (galsyncd status names the folder), and try again"), true
 	}
 	return NewProblem(CodeInternal, "the daemon could not answer; its log says why", ""), true
 }
