@@ -258,6 +258,9 @@ type Result struct {
 	EncryptByDefault *bool `json:"encryptByDefault,omitempty"`
 	// Unanswered reports that Exchange should have been asked about unknown addresses and did not answer.
 	Unanswered bool `json:"unanswered,omitempty"`
+	// Unasked are addresses, in canonical form, about which Exchange was not asked: one look-up, and one user within an hour,
+	// can ask about so many only.
+	Unasked []string `json:"unasked,omitempty"`
 }
 
 // Answer is the answer for one address.

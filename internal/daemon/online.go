@@ -36,12 +36,16 @@ const (
 )
 
 // Ask implements service.Online.
-func (o *Online) Ask(caller context.Context, addresses []string) (asked int, err error) {
+func (o *Online) Ask(caller context.Context, addresses []string, most int) (asked int, unasked []string, err error) {
 	ctx, cancel := context.WithTimeout(caller, o.Timeout)
 	defer cancel()
 	for _, text := range addresses {
 		address, parseErr := mailaddr.Parse(text)
 		if parseErr != nil || !o.worthwhile(ctx, address) {
+			continue
+		}
+		if asked >= min(most, maxOnline) {
+			unasked = append(unasked, string(address))
 			continue
 		}
 		asked++
@@ -51,17 +55,14 @@ func (o *Online) Ask(caller context.Context, addresses []string) (asked int, err
 				if !errors.Is(failure, directory.ErrNoRoom) && caller.Err() == nil { // who hung up says nothing about the server
 					o.pause()
 				}
-				return asked, err
+				return asked, unasked, err
 			}
-		}
-		if asked == maxOnline {
-			return asked, err
 		}
 	}
 	if o.paused() && asked == 0 {
-		return 0, errPaused
+		return 0, unasked, errPaused
 	}
-	return asked, err
+	return asked, unasked, err
 }
 
 // concernsOne reports an error that is about the address asked for; the server answers others.

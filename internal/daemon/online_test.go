@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"testing"
 	"time"
 
@@ -53,7 +54,7 @@ func TestOnline(t *testing.T) {
 	ask := func(want int, addresses ...string) {
 		t.Helper()
 		before := source.asked
-		if n, _ := o.Ask(t.Context(), addresses); n != want || source.asked-before != want {
+		if n, _, _ := o.Ask(t.Context(), addresses, 100); n != want || source.asked-before != want {
 			t.Errorf("Ask(%q) put %d questions, the source saw %d; want %d", addresses, n, source.asked-before, want)
 		}
 	}
@@ -67,9 +68,25 @@ func TestOnline(t *testing.T) {
 	now = now.Add(2 * time.Hour)
 	ask(1, "nobody@corp.example")
 
+	// Beyond the bound of the caller, and of one look-up, addresses that are worth a question are named.
+	known := []string{"alias@corp.example", "nobody@corp.example", "New.One@corp.example", "new.two@corp.example"}
+	if n, unasked, err := o.Ask(t.Context(), known, 0); n != 0 || !slices.Equal(unasked, []string{"new.one@corp.example", "new.two@corp.example"}) || err != nil {
+		t.Errorf("nothing may be asked: %d questions, %q, %v", n, unasked, err)
+	}
+	if n, unasked, err := o.Ask(t.Context(), known, 1); n != 1 || !slices.Equal(unasked, []string{"new.two@corp.example"}) || err != nil {
+		t.Errorf("one may be asked: %d questions, %q, %v", n, unasked, err)
+	}
+	var many []string
+	for i := range maxOnline + 3 {
+		many = append(many, fmt.Sprintf("many%d@corp.example", i))
+	}
+	if n, unasked, err := o.Ask(t.Context(), many, 100); n != maxOnline || !slices.Equal(unasked, many[maxOnline:]) || err != nil {
+		t.Errorf("many: %d questions, %q, %v", n, unasked, err)
+	}
+
 	source.fail = errors.New("no route to host")
 	ask(1, "first@corp.example", "second@corp.example")
-	if _, err := o.Ask(t.Context(), []string{"second@corp.example"}); err == nil {
+	if _, _, err := o.Ask(t.Context(), []string{"second@corp.example"}, 100); err == nil {
 		t.Error("nobody is told that the server is away")
 	}
 	ask(0, "second@corp.example") // nobody waits while the server is away
@@ -84,12 +101,12 @@ func TestOnlineAboutOneAddress(t *testing.T) {
 	o := &Online{Sync: &directory.Sync{Source: source, Store: openCache(t)}, Known: openCache(t), Timeout: time.Second, Log: slog.New(slog.DiscardHandler)}
 	for _, err := range []error{directory.ErrInvalidName, directory.ErrUnreadable, eas.ErrNoAnswer} {
 		source.fail, source.asked = fmt.Errorf("ask: %w", err), 0
-		if n, err := o.Ask(t.Context(), []string{"first@corp.example", "second@corp.example"}); n != 2 || source.asked != 2 || err == nil {
+		if n, _, err := o.Ask(t.Context(), []string{"first@corp.example", "second@corp.example"}, 100); n != 2 || source.asked != 2 || err == nil {
 			t.Errorf("%d questions, the source saw %d, %v", n, source.asked, err)
 		}
 	}
 	source.fail = nil
-	if n, err := o.Ask(t.Context(), []string{"third@corp.example"}); n != 1 || err != nil {
+	if n, _, err := o.Ask(t.Context(), []string{"third@corp.example"}, 100); n != 1 || err != nil {
 		t.Errorf("afterwards: %d questions, %v", n, err)
 	}
 }
@@ -109,15 +126,15 @@ func TestOnlineIsNobodysToStop(t *testing.T) {
 	ctx, hangUp := context.WithCancel(t.Context())
 	source.fail = context.Canceled
 	source.before = hangUp
-	if _, err := o.Ask(ctx, []string{"first@corp.example"}); err == nil {
+	if _, _, err := o.Ask(ctx, []string{"first@corp.example"}, 100); err == nil {
 		t.Error("a question without an answer has one")
 	}
 	source.fail, source.before = nil, nil
-	if n, err := o.Ask(t.Context(), []string{"second@corp.example"}); n != 1 || err != nil {
+	if n, _, err := o.Ask(t.Context(), []string{"second@corp.example"}, 100); n != 1 || err != nil {
 		t.Errorf("after somebody hung up: %d questions, %v", n, err)
 	}
 	now = now.AddDate(-1, 0, 0)
-	if n, _ := o.Ask(t.Context(), []string{"second@corp.example"}); n != 1 {
+	if n, _, _ := o.Ask(t.Context(), []string{"second@corp.example"}, 100); n != 1 {
 		t.Error("a question of the future is remembered")
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/galsyncd/galsyncd/client"
+	"github.com/galsyncd/galsyncd/internal/mailaddr"
 	"github.com/galsyncd/galsyncd/internal/service"
 )
 
@@ -15,13 +16,25 @@ type UpstreamOnline struct{ Client *client.Client }
 var errSilent = errors.New("the system's galsyncd had no answer of Exchange")
 
 // Ask implements service.Online.
-func (u UpstreamOnline) Ask(ctx context.Context, addresses []string) (asked int, err error) {
-	found, err := u.Client.Recipients(ctx, addresses, client.LookupOptions{Online: true})
-	if refusal, ok := errors.AsType[*client.Error](err); ok { // too many questions, or it has no Exchange to ask
-		return 0, service.NewProblem(service.Code(refusal.Code), "ask the system's galsyncd: "+refusal.Error(), refusal.Hint)
+func (u UpstreamOnline) Ask(ctx context.Context, addresses []string, most int) (asked int, unasked []string, err error) {
+	most = min(most, len(addresses))
+	for _, text := range addresses[most:] {
+		if a, err := mailaddr.Parse(text); err == nil {
+			unasked = append(unasked, string(a))
+		}
 	}
-	if err == nil && found.Unanswered {
+	if most == 0 {
+		return 0, unasked, nil
+	}
+	found, err := u.Client.Recipients(ctx, addresses[:most], client.LookupOptions{Online: true})
+	if refusal, ok := errors.AsType[*client.Error](err); ok { // too many questions, or it has no Exchange to ask
+		return 0, unasked, service.NewProblem(service.Code(refusal.Code), "ask the system's galsyncd: "+refusal.Error(), refusal.Hint)
+	}
+	if err != nil {
+		return most, unasked, err
+	}
+	if found.Unanswered {
 		err = errSilent
 	}
-	return len(addresses), err
+	return most, append(unasked, found.Unasked...), err
 }

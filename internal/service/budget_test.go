@@ -2,7 +2,11 @@ package service
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
 	"io"
+	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -64,4 +68,66 @@ type failingCertificates struct{ Certificates }
 
 func (failingCertificates) Install(context.Context, []byte, installed.Options, bool) (*installed.Report, error) {
 	return nil, NewProblem(CodeDecryptFailed, "", "")
+}
+
+// countingOnline asks about everything that it may.
+type countingOnline struct{ asked int }
+
+func (c *countingOnline) Ask(_ context.Context, addresses []string, most int) (int, []string, error) {
+	n := min(most, len(addresses))
+	c.asked += n
+	return n, addresses[n:], nil
+}
+
+// TestOnlineBudget: the budget of a user that runs out within a look-up is said about each address that was not asked about.
+func TestOnlineBudget(t *testing.T) {
+	online := &countingOnline{}
+	s := &Server{Online: online, OnlineOnMiss: true}
+	serve(t, s)
+	request := httptest.NewRequest("GET", "/v1/recipients", nil)
+	stranger := Peer{UID: uint32(s.uid()) + 1}
+	request = request.WithContext(context.WithValue(request.Context(), peerKey{}, stranger))
+	var addresses []string
+	for i := range maxOnlinePerHour - 1 {
+		addresses = append(addresses, fmt.Sprintf("a%d@example.com", i))
+	}
+	if got, err := s.askOnline(request, true, addresses); err != nil || len(got.unasked) != 0 {
+		t.Fatalf("within the budget: %+v, %v", got, err)
+	}
+	got, err := s.askOnline(request, true, []string{"b@example.com", "c@example.com", "d@example.com"})
+	if err != nil || !slices.Equal(got.unasked, []string{"c@example.com", "d@example.com"}) || got.warning("b@example.com") != "" || got.warning("d@example.com") == "" {
+		t.Errorf("the budget runs out: %+v, %v", got, err)
+	}
+	if got, err = s.askOnline(request, false, []string{"e@example.com"}); err != nil || got.warning("e@example.com") == "" {
+		t.Errorf("nothing is left, and nobody wished it: %+v, %v", got, err)
+	}
+	if _, err := s.askOnline(request, true, []string{"e@example.com"}); err == nil {
+		t.Error("nothing is left, and it was wished")
+	}
+	if online.asked != maxOnlinePerHour {
+		t.Errorf("%d were asked about", online.asked)
+	}
+}
+
+// manyOnline is a server that is asked about nothing.
+type manyOnline struct{}
+
+func (manyOnline) Ask(_ context.Context, addresses []string, _ int) (int, []string, error) {
+	return 0, addresses, nil
+}
+
+// TestUnasked: the answer names what Exchange was not asked about.
+func TestUnasked(t *testing.T) {
+	h := serve(t, &Server{Recipients: fakeRecipients{}, Online: manyOnline{}})
+	var answer struct {
+		Unasked    []string `json:"unasked"`
+		Recipients []struct{ Warnings []string }
+	}
+	r := h.do(t, "GET", "/v1/recipients?online=1&address=bob@example.com&address=zoe@example.com", nil)
+	if err := json.Unmarshal(r.body, &answer); err != nil || len(answer.Recipients) != 2 {
+		t.Fatalf("%s: %v", r.body, err)
+	}
+	if len(answer.Unasked) != 2 || len(answer.Recipients[0].Warnings) != 0 || len(answer.Recipients[1].Warnings) != 1 {
+		t.Errorf("%s", r.body)
+	}
 }

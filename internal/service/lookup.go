@@ -43,7 +43,7 @@ func (s *Server) getRecipients(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	unanswered, err := s.askOnline(r, online, list)
+	asked, err := s.askOnline(r, online, list)
 	if err != nil {
 		return err
 	}
@@ -53,14 +53,14 @@ func (s *Server) getRecipients(w http.ResponseWriter, r *http.Request) error {
 	}
 	for i := range verdict.Recipients {
 		a := &verdict.Recipients[i]
-		if unanswered && a.State == trust.Unknown {
-			a.Warnings = append(a.Warnings, "Exchange gives no usable answer about it now")
+		if text := asked.warning(a.Address); text != "" && a.State == trust.Unknown {
+			a.Warnings = append(slices.Clip(a.Warnings), text)
 		}
 		if online {
 			a.Hints = slices.DeleteFunc(slices.Clone(a.Hints), func(h string) bool { return h == recipients.HintOnline })
 		}
 	}
-	return writeJSON(w, http.StatusOK, lookupAnswer{presentableResult(verdict, explain), byDefault, unanswered})
+	return writeJSON(w, http.StatusOK, lookupAnswer{presentableResult(verdict, explain), byDefault, asked.unanswered, asked.unasked})
 }
 
 // lookupAnswer is the answer to a look-up.
@@ -70,6 +70,8 @@ type lookupAnswer struct {
 	EncryptByDefault *bool `json:"encryptByDefault,omitempty"`
 	// Unanswered reports that Exchange should have been asked and did not answer.
 	Unanswered bool `json:"unanswered,omitempty"`
+	// Unasked are addresses, in canonical form, about which Exchange was not asked because there were too many.
+	Unasked []string `json:"unasked,omitempty"`
 }
 
 // encryptByDefault is the preference of the address in the parameter from; no is what nobody chose.
