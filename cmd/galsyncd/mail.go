@@ -73,9 +73,11 @@ type mailWork struct {
 	// name of out; empty for standard output.
 	name  string
 	files *outputs
+	// tell says what was done, once it is there; nil: nothing.
+	tell func() error
 }
 
-// transform opens IN and OUT, has the work done, and keeps what was written only when all of it went well.
+// transform opens IN and OUT, has the work done, keeps what was written only when all of it went well, and tells of it.
 func (a *app) transform(args []string, work func(*mailWork) error) error {
 	c, err := a.client()
 	if err != nil {
@@ -99,7 +101,10 @@ func (a *app) transform(args []string, work func(*mailWork) error) error {
 	if err := work(job); err != nil {
 		return err
 	}
-	return files.keep()
+	if err := files.keep(); err != nil || job.tell == nil {
+		return err
+	}
+	return job.tell()
 }
 
 func (a *app) encryptMail(ctx context.Context, m *mailWork, job encryptJob) error {
@@ -120,7 +125,8 @@ func (a *app) encryptMail(ctx context.Context, m *mailWork, job encryptJob) erro
 	if err != nil {
 		return err
 	}
-	return a.reportEncryption(m, report)
+	m.tell = func() error { return a.reportEncryption(m, report) }
+	return nil
 }
 
 // encryptCopies writes the first copy for To and Cc to OUT and the others into bccDir. What goes to OUT waits in a file
@@ -216,18 +222,23 @@ func (a *app) runDecrypt(ctx context.Context, args []string, opts client.Decrypt
 		if err != nil {
 			return err
 		}
-		if a.json && m.name != "" {
-			return a.print(how, nil)
-		}
-		a.say("decrypted: %s (%s)", how.Protection, how.Cipher)
-		switch v := how.Verification; {
-		case v != nil && v.Verdict != "unsigned":
-			printVerification(a.talk(), v)
-		case v == nil && how.Verdict != "" && how.Verdict != "unsigned":
-			a.say("signature: %s", how.Verdict)
-		}
+		m.tell = func() error { return a.tellDecrypted(m, how) }
 		return nil
 	})
+}
+
+func (a *app) tellDecrypted(m *mailWork, how *client.Decrypted) error {
+	if a.json && m.name != "" {
+		return a.print(how, nil)
+	}
+	a.say("decrypted: %s (%s)", how.Protection, how.Cipher)
+	switch v := how.Verification; {
+	case v != nil && v.Verdict != "unsigned":
+		printVerification(a.talk(), v)
+	case v == nil && how.Verdict != "" && how.Verdict != "unsigned":
+		a.say("signature: %s", how.Verdict)
+	}
+	return nil
 }
 
 // input opens the first argument, or standard input. The size is 0 when it is not known.

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -49,10 +50,17 @@ func (o *outputs) createIn(dir, base string) (io.Writer, error) {
 	if strings.ContainsAny(base, "/\x00") || base == "" || base == "." || base == ".." {
 		return nil, &exitError{status: exitData, err: fmt.Errorf("write %q into %s: not a file name", base, dir)}
 	}
+	// What the name will not be given in the end is refused now.
+	switch info, err := os.Lstat(name); {
+	case err == nil && info.IsDir():
+		return nil, writeError(name, syscall.EISDIR)
+	case err != nil && !errors.Is(err, os.ErrNotExist):
+		return nil, writeError(name, err)
+	}
 	f, err := nameless(dir, name)
 	hidden := ""
 	if err != nil {
-		if f, err = os.CreateTemp(dir, "."+base+".*"); err != nil {
+		if f, err = os.CreateTemp(dir, ".galsyncd-*"); err != nil {
 			return nil, writeError(name, err)
 		}
 		hidden = f.Name()
@@ -80,7 +88,7 @@ func (f *outputFile) show() error {
 	if f.hidden != "" {
 		return nil
 	}
-	hidden := filepath.Join(filepath.Dir(f.name), "."+filepath.Base(f.name)+"."+rand.Text()[:12])
+	hidden := filepath.Join(filepath.Dir(f.name), ".galsyncd-"+rand.Text())
 	from, err := syscall.BytePtrFromString(fmt.Sprintf("/proc/self/fd/%d", f.Fd()))
 	if err != nil {
 		return err

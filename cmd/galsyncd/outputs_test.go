@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -86,5 +87,48 @@ func TestOutputsStayInTheirFolder(t *testing.T) {
 	}
 	if names := folder(t, dir); !slices.Equal(names, []string{"copies"}) || len(folder(t, inner)) > 0 {
 		t.Errorf("left behind: %q, %q", names, folder(t, inner))
+	}
+}
+
+// TestOutputsLongNames: a name that a file cannot have is refused before there is anything to write.
+func TestOutputsLongNames(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "folder"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	o := &outputs{}
+	defer o.discard()
+	for _, name := range []string{strings.Repeat("a", 256), "folder"} {
+		if _, err := o.createIn(dir, name); err == nil {
+			t.Errorf("%q was taken for the name of a file", name)
+		}
+	}
+	longest := strings.Repeat("a", 255)
+	_, err := o.create(filepath.Join(dir, longest))
+	if err == nil {
+		err = o.keep()
+	}
+	if names := folder(t, dir); err != nil || !slices.Equal(names, []string{longest, "folder"}) {
+		t.Errorf("%v: %q", err, names)
+	}
+}
+
+// TestToldWhenKept: that a mail was worked on is said when its file is there.
+func TestToldWhenKept(t *testing.T) {
+	in := filepath.Join(t.TempDir(), "in.eml")
+	out := filepath.Join(filepath.Dir(in), "out.eml")
+	if err := os.WriteFile(in, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	a, told := &app{socket: "none"}, false
+	work := func(m *mailWork) error {
+		m.tell = func() error { told = true; return nil }
+		return os.Mkdir(out, 0o700)
+	}
+	if err := a.transform([]string{in, out}, work); err == nil || told {
+		t.Errorf("a file that could not be kept: %v, told: %v", err, told)
+	}
+	if err := a.transform([]string{in, out + ".2"}, func(m *mailWork) error { m.tell = func() error { told = true; return nil }; return nil }); err != nil || !told {
+		t.Errorf("a file that was kept: %v, told: %v", err, told)
 	}
 }
