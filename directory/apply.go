@@ -223,7 +223,12 @@ func (r *run) guard() (guarded bool, err error) {
 		if lost > r.allowed(entries) || uncertified > r.allowed(certified) {
 			guarded = true
 			r.state.Report.HeldLost, r.state.Report.HeldUncertified = lost, uncertified
-			return nil
+			return tx.Losses(-1, func(l Loss) error {
+				if l.Entry != nil {
+					r.state.Report.HeldBare++
+				}
+				return nil
+			})
 		}
 		r.state.Applying = true
 		return errors.Join(r.empty(tx), r.save(tx))

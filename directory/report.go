@@ -51,9 +51,10 @@ type Report struct {
 	// Missing entries were not found by this run and wait for the next complete one; Removed ones were not found twice.
 	Missing int `json:"missing"`
 	Removed int `json:"removed"`
-	// HeldLost and HeldUncertified say, after a guarded run, how many entries would have been lost, and how many would have
-	// lost their last usable certificate.
+	// HeldLost says, after a guarded run, how many entries would have been lost or would have lost their last usable
+	// certificate, HeldBare how many of them would have stayed without one, and HeldUncertified how many have one now.
 	HeldLost        int `json:"heldLost,omitempty"`
+	HeldBare        int `json:"heldBare,omitempty"`
 	HeldUncertified int `json:"heldUncertified,omitempty"`
 	// Gaps are prefixes that the server did not answer in full, Refused those it does not search for.
 	Gaps    []string `json:"gaps,omitempty"`
@@ -101,7 +102,14 @@ func (r Report) GapReason(prefix string) string {
 
 // GuardText says, after a guarded run, what it would have lost.
 func (r Report) GuardText() string {
-	return fmt.Sprintf("the sync would have lost %d of %d entries, and the last usable certificate of %d", r.HeldLost, r.Entries, r.HeldUncertified)
+	gone := r.HeldLost - r.HeldBare
+	switch {
+	case r.HeldBare == 0:
+		return fmt.Sprintf("the sync would have lost %d of %d entries", gone, r.Entries)
+	case gone == 0:
+		return fmt.Sprintf("the sync would have lost the last usable certificate of %d of %d entries", r.HeldBare, r.Entries)
+	}
+	return fmt.Sprintf("the sync would have lost %d of %d entries, and the last usable certificate of %d others", gone, r.Entries, r.HeldBare)
 }
 
 // GuardHint says what to do about a guarded run.

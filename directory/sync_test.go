@@ -256,6 +256,20 @@ func TestGuardKeepsExpired(t *testing.T) {
 	b.hide = true
 	if r := n.run(); r.Outcome != directory.Guarded || r.Changed != 0 || r.Certified != first.Certified {
 		t.Errorf("report %+v; want guarded, nothing changed, %d certified", r, first.Certified)
+	} else if want := fmt.Sprintf("the sync would have lost the last usable certificate of %d of %d entries", first.Certified, first.Entries); r.GuardText() != want {
+		t.Errorf("%q, want %q", r.GuardText(), want)
+	}
+}
+
+func TestGuardText(t *testing.T) {
+	for want, r := range map[string]directory.Report{
+		"the sync would have lost 28 of 28 entries":                                             {HeldLost: 28, HeldUncertified: 20, Entries: 28},
+		"the sync would have lost the last usable certificate of 96 of 128 entries":             {HeldLost: 96, HeldBare: 96, HeldUncertified: 96, Entries: 128},
+		"the sync would have lost 3 of 10 entries, and the last usable certificate of 2 others": {HeldLost: 5, HeldBare: 2, HeldUncertified: 4, Entries: 10},
+	} {
+		if got := r.GuardText(); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
 	}
 }
 

@@ -79,6 +79,8 @@ type Install struct {
 	Renewal bool `json:"renewal,omitempty"`
 	// Used reports that mail to Addresses is encrypted to it already, because the address book or the contacts have it.
 	Used bool `json:"used,omitempty"`
+	// Own reports that it is the user's own: the keyring has the key for it.
+	Own bool `json:"own,omitempty"`
 	// Reasons say why it cannot be installed. Never nil.
 	Reasons []string `json:"reasons"`
 }

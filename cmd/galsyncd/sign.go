@@ -128,6 +128,8 @@ func printInstall(w io.Writer, in *client.Install) {
 	switch {
 	case in.Action == "remove":
 		fmt.Fprintln(w, "  the certificate is installed (galsyncd cert remove forgets it)")
+	case in.Own:
+		fmt.Fprintln(w, "  the certificate is your own")
 	case in.Action == "install" && in.Used:
 		printf(w, "  mail to %s is encrypted to the certificate already: it need not be installed\n", strings.Join(in.Addresses, ", "))
 	case in.Action == "install" && in.Renewal:

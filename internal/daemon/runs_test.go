@@ -325,8 +325,8 @@ func TestServiceReport(t *testing.T) {
 	if got.Outcome != service.OutcomeIncomplete || got.Duration != 90 || len(got.Gaps) != 1 || got.Gaps[0].Prefix != "jo" || got.Gaps[0].Reason == "" {
 		t.Errorf("incomplete: %+v", got)
 	}
-	got = serviceReport(directory.Report{Outcome: directory.Guarded, Entries: 10, HeldLost: 5, HeldUncertified: 3}, nil, start, start)
-	if got.Outcome != service.OutcomeGuarded || got.Error != "the sync would have lost 5 of 10 entries, and the last usable certificate of 3" || got.Hint != directory.GuardHint || got.Code != "" {
+	got = serviceReport(directory.Report{Outcome: directory.Guarded, Entries: 10, HeldLost: 5, HeldBare: 2, HeldUncertified: 3}, nil, start, start)
+	if got.Outcome != service.OutcomeGuarded || got.Error != "the sync would have lost 3 of 10 entries, and the last usable certificate of 2 others" || got.Hint != directory.GuardHint || got.Code != "" {
 		t.Errorf("guarded: %+v", got)
 	}
 }

@@ -180,10 +180,27 @@ func (i *Installer) item(ctx context.Context, m *material, c *x509.Certificate, 
 	item.Chained = chained(findings)
 	item.oddities(m, findings, i.Shelf.now())
 	item.obstruct(m, findings, o)
+	if err := i.remarkOwn(item); err != nil {
+		return nil, err
+	}
 	if err := i.compare(ctx, item, o); err != nil {
 		return nil, err
 	}
 	return item, nil
+}
+
+// remarkOwn says that a certificate is one of the user's own.
+func (i *Installer) remarkOwn(item *Item) error {
+	own, err := i.Shelf.Store.List()
+	if slices.ContainsFunc(own, func(id keyring.Info) bool { return id.Certificate.Equal(item.X509) }) {
+		item.remark(CodeOwn, "it is your own: its key is in the keyring (galsyncd identity list), and mail to yourself is encrypted to it without its being installed")
+	}
+	return err
+}
+
+// remarked reports whether a certificate has a remark with this code.
+func (item *Item) remarked(code string) bool {
+	return slices.ContainsFunc(item.Unusual, func(r Remark) bool { return r.Code == code })
 }
 
 // targets are the addresses that a certificate is installed for: always some that it names itself.

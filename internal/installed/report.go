@@ -99,6 +99,7 @@ const (
 	CodeNoAddress        = "no-address"
 	CodeDirectoryDiffers = "directory-differs"
 	CodeInUse            = "in-use"
+	CodeOwn              = "own"
 	CodeRenewal          = "renewal"
 	CodeOlder            = "older"
 	CodeInvalidSignature = "invalid-signature"

@@ -17,7 +17,7 @@ func (i *Installer) Signer(ctx context.Context, v *smime.Verification) (*smime.I
 		return nil, nil
 	}
 	out := &smime.Install{Action: "install", Certificates: []string{}, Addresses: []mailaddr.Address{}, Reasons: []string{}}
-	there, used := 0, 0
+	there, used, own := 0, 0, 0
 	for _, c := range m.people {
 		item, err := i.item(ctx, m, c, Options{})
 		if err != nil {
@@ -27,16 +27,21 @@ func (i *Installer) Signer(ctx context.Context, v *smime.Verification) (*smime.I
 		if inUse(item) {
 			used++
 		}
+		if item.remarked(CodeOwn) {
+			own++
+		}
 		if _, err := i.Shelf.Store.InstalledCertificate(fingerprint(c)); err == nil {
 			there++
 		} else if !errors.Is(err, keyring.ErrNotInstalled) {
 			return nil, err
 		}
 	}
-	out.Used = used == len(m.people)
+	out.Used, out.Own = used == len(m.people), own == len(m.people)
 	switch {
 	case there == len(m.people):
 		out.Action = "remove"
+	case out.Own:
+		out.Action, out.Reasons = "", append(out.Reasons, "it is your own")
 	case len(out.Reasons) > 0:
 		out.Action = ""
 	}
