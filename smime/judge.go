@@ -59,7 +59,7 @@ func (o *VerifyOptions) maxContent() int64 {
 	return o.MaxContent
 }
 
-// clockSkew is how far ahead the clock of a signer may be.
+// clockSkew is how wrong the clock of a signer may be.
 const clockSkew = 5 * time.Minute
 
 // Limits of what one mail may cost, over all its layers and parts: anybody can write a mail with signatures and certificates
@@ -252,9 +252,10 @@ func (j *judging) timeWarnings(claimed time.Time, cert *x509.Certificate) []stri
 	return nil
 }
 
-// outOfTime reports a claimed time of signing at which the certificate was not valid; without a claim it is false.
+// outOfTime reports a claimed time of signing at which the certificate was not valid, by whatever clock the signer has; without
+// a claim it is false.
 func outOfTime(claimed time.Time, cert *x509.Certificate) bool {
-	return !claimed.IsZero() && (claimed.Before(cert.NotBefore) || claimed.After(cert.NotAfter))
+	return !claimed.IsZero() && (claimed.Before(cert.NotBefore.Add(-clockSkew)) || claimed.After(cert.NotAfter.Add(clockSkew)))
 }
 
 func describe(cert *x509.Certificate) *SignerCertificate {
