@@ -94,8 +94,18 @@ func (u *Upstream) nobodyThere(err error) bool {
 	return !u.answered
 }
 
-// hintSystem is for a system's daemon that does not answer.
-const hintSystem = "start it: sudo systemctl start galsyncd; how it is: systemctl status galsyncd"
+// hintSystem is for a system's daemon that does not answer, hintNamed for one that the configuration names.
+const (
+	hintSystem = "start it: sudo systemctl start galsyncd; how it is: systemctl status galsyncd"
+	hintNamed  = hintSystem + "; to do without it, remove socket from [upstream] in the configuration"
+)
+
+func (u *Upstream) hint() string {
+	if u.Optional {
+		return hintSystem
+	}
+	return hintNamed
+}
 
 // fallback asks the own cache after the upstream failed, if that was ever filled.
 func fallback[T any](u *Upstream, ctx context.Context, failure error, own func() (T, error)) (T, error) {
@@ -104,7 +114,7 @@ func fallback[T any](u *Upstream, ctx context.Context, failure error, own func()
 		return own()
 	}
 	var none T
-	hint := hintSystem
+	hint := u.hint()
 	if errors.Is(failure, client.ErrUntrustedServer) {
 		hint = ""
 	}

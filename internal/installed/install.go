@@ -310,8 +310,12 @@ func (i *Installer) rivals(ctx context.Context, item *Item, a mailaddr.Address) 
 		}
 	}
 	result, err := i.Book.Lookup(ctx, []string{string(a)})
-	if err != nil {
+	if err != nil && ctx.Err() != nil {
 		return err
+	}
+	if err != nil { // it is asked again before anything is encrypted
+		item.remark(CodeNotCompared, "what the address book has for %s is not known: %v", a, err)
+		return nil
 	}
 	for _, c := range result.Recipients[0].Explain {
 		if c.Chosen && c.Source != recipients.Installed && c.Certificate.SHA256 == item.SHA256 {

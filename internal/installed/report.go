@@ -98,6 +98,7 @@ const (
 	CodeOtherAddress     = "other-address"
 	CodeNoAddress        = "no-address"
 	CodeDirectoryDiffers = "directory-differs"
+	CodeNotCompared      = "not-compared"
 	CodeInUse            = "in-use"
 	CodeOwn              = "own"
 	CodeRenewal          = "renewal"
