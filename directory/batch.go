@@ -47,8 +47,7 @@ func (r *run) refreshBatch(ctx context.Context, source BatchResolver, batch []kn
 func (r *run) settleBatch(batch []known, results []Resolved) error {
 	err := r.sync.Store.Update(func(tx Tx) error {
 		for i, k := range batch {
-			_, err := r.unsaid(tx, k.address, results[i])
-			if err = errors.Join(err, r.settleKnown(tx, k, results[i])); err != nil {
+			if err := r.settleOne(tx, k, results[i]); err != nil {
 				return fmt.Errorf("store %s: %w", k.address, err)
 			}
 		}

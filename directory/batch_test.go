@@ -251,3 +251,29 @@ func TestWipe(t *testing.T) {
 		t.Errorf("%d entries again", rep.Entries)
 	}
 }
+
+// TestBeginningsOfMany: the beginning of more than a hundred addresses need not be anybody's; that the server gives no usable
+// answer about it makes no gap of those others, unless somebody is known to be there.
+func TestBeginningsOfMany(t *testing.T) {
+	b := &batchBook{book: newBook(t, 0, 0), noAnswer: map[directory.Address]error{}}
+	for i := range 101 * 4 {
+		b.add(directory.Address(fmt.Sprintf("info@%c%d.example", 'a'+i%4, i)))
+	}
+	for _, beginning := range []directory.Address{"info@a", "info@b", "info@c", "info@d"} {
+		b.noAnswer[beginning] = errors.New("several entries match")
+	}
+	n := newNight(t, b.book)
+	n.sync.Source = b
+	for range 2 {
+		if report := n.run(); report.Outcome != directory.Complete || report.Entries != len(b.people) {
+			t.Errorf("%s, %d entries, gaps %v", report.Outcome, report.Entries, report.Unanswered())
+		}
+	}
+	delete(b.noAnswer, "info@a")
+	b.add("info@a")
+	n.run()
+	b.noAnswer["info@a"] = errors.New("several entries match")
+	if report := n.run(); !slices.Equal(report.Unanswered(), []string{"info@a"}) {
+		t.Errorf("somebody is there: %v", report.Unanswered())
+	}
+}

@@ -215,7 +215,7 @@ func (r *run) unlisted() (due []known, err error) {
 				return err
 			}
 			if (!listed || resolved[a] || crowded[a]) && r.waiting(last.Asked) {
-				due = append(due, known{a, last})
+				due = append(due, known{a, last, crowded[a]})
 			}
 		}
 		return err
@@ -253,6 +253,18 @@ func isListed(tx Tx, address Address) (bool, error) {
 type known struct {
 	address Address
 	last    Question
+	// crowded: it begins so many others that no search is sure to show who is there.
+	crowded bool
+}
+
+// moot reports that it does not matter that the server gave no usable answer about an address: it is the beginning of many
+// others, such as info@a, and nobody is known to have it.
+func (k known) moot(tx Tx, result Resolved) bool {
+	if result.Err == nil || !k.crowded {
+		return false
+	}
+	_, _, err := tx.Digest(k.address)
+	return errors.Is(err, ErrNoEntry)
 }
 
 // known lists what this run has to ask for and has not asked for yet.
@@ -268,7 +280,7 @@ func (r *run) known() (due []known, err error) {
 				return err
 			}
 			if r.waiting(q.Asked) {
-				due = append(due, known{a, q})
+				due = append(due, known{address: a, last: q})
 			}
 		}
 		return nil
@@ -354,7 +366,7 @@ func (r *run) refreshOne(ctx context.Context, source Resolver, k known) error {
 		result.Resolution, err = source.Resolve(ctx, k.address)
 		return err
 	})
-	if errors.Is(err, ErrInvalidName) {
+	if errors.Is(err, ErrInvalidName) || k.crowded && errors.Is(err, ErrUnreadable) {
 		result.Err, err = err, nil
 	}
 	if err != nil {
@@ -363,10 +375,18 @@ func (r *run) refreshOne(ctx context.Context, source Resolver, k known) error {
 	r.steady()
 	r.note(string(k.address), result.Records)
 	err = r.sync.Store.Update(func(tx Tx) error {
-		_, err := r.unsaid(tx, k.address, result)
-		return errors.Join(err, r.settleKnown(tx, k, result), r.state.save(tx))
+		return errors.Join(r.settleOne(tx, k, result), r.state.save(tx))
 	})
 	return errors.Join(err, r.tooSilent())
+}
+
+// settleOne notes an address without a usable answer, and applies what the server said about others.
+func (r *run) settleOne(tx Tx, k known, result Resolved) error {
+	var err error
+	if !k.moot(tx, result) {
+		_, err = r.unsaid(tx, k.address, result)
+	}
+	return errors.Join(err, r.settleKnown(tx, k, result))
 }
 
 // settleKnown applies what the server said about a known address. An entry at home there that is not found is lost, as in

@@ -13,7 +13,7 @@ var _ directory.Resolver = (*Client)(nil)
 // Resolve implements directory.Resolver. A prefix search for the whole address finds every entry that has it, and others
 // whose addresses go on after it. An entry that does not list the address, because Exchange lists three at most, is asked
 // for once more with "=", Active Directory's exact match: what that finds, has it, once the server has shown that it knows
-// "=" (exactly).
+// "=" (exactly). Where the prefix search was cut off, nobody has it only then (nobody).
 func (c *Client) Resolve(ctx context.Context, address directory.Address) (directory.Resolution, error) {
 	answer, err := c.Search(ctx, string(address), true)
 	if err != nil {
@@ -29,16 +29,51 @@ func (c *Client) Resolve(ctx context.Context, address directory.Address) (direct
 		return r, nil
 	}
 	exact, err := c.search(ctx, "=smtp:"+string(address), true)
-	if err == nil && !exact.Truncated && len(exact.Records) > 0 {
-		var known bool
-		if known, err = c.exactly(ctx, address, exact.Records); known {
+	if err == nil && exact.Truncated {
+		err = errCrowd
+	}
+	if err != nil {
+		return directory.Resolution{}, err
+	}
+	if len(exact.Records) > 0 {
+		known, err := c.exactly(ctx, address, exact.Records)
+		if err != nil {
+			return directory.Resolution{}, err
+		}
+		if known {
 			return directory.Resolution{Records: exact.Records, Unlisted: true}, nil
 		}
 	}
-	if err == nil && (exact.Truncated || answer.Truncated && !c.exact.Load()) {
-		err = refusedf("the server found more entries for one address than it lists") // who has it may be among the others
+	if answer.Truncated {
+		return directory.Resolution{}, c.nobody(ctx, answer.Records)
 	}
-	return directory.Resolution{}, err
+	return directory.Resolution{}, nil
+}
+
+var errCrowd = refusedf("the server found more entries for one address than it lists") // who has it may be among the others
+
+// nobody is nil when it means something that "=" found nobody: the server shows with somebody that it does list that it
+// knows "=".
+func (c *Client) nobody(ctx context.Context, listed []directory.Record) error {
+	if c.exact.Load() {
+		return nil
+	}
+	if len(listed) == 0 {
+		return errCrowd
+	}
+	address := listed[0].Primary
+	found, err := c.search(ctx, "=smtp:"+string(address), false)
+	if err != nil {
+		return err
+	}
+	if found.Truncated || !slices.ContainsFunc(found.Records, func(rec directory.Record) bool { return rec.Primary == address }) {
+		return errCrowd
+	}
+	known, err := c.exactly(ctx, address, found.Records)
+	if err == nil && !known {
+		err = errCrowd
+	}
+	return err
 }
 
 // exactly reports whether the server matches what begins with "=" exactly, which no document of Microsoft promises for Exchange
