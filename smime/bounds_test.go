@@ -117,17 +117,3 @@ func TestVerifyIsBounded(t *testing.T) {
 		t.Errorf("%d compressed parts: %q %q", maxMessages+1, got.Reasons, got.Warnings)
 	}
 }
-
-// TestOutOfTime: many certificates begin in the moment in which they are made, and are used at once.
-func TestOutOfTime(t *testing.T) {
-	begin := time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC)
-	cert := &x509.Certificate{NotBefore: begin, NotAfter: begin.AddDate(1, 0, 0)}
-	for _, tt := range []struct {
-		claimed time.Time
-		want    bool
-	}{{time.Time{}, false}, {begin.Add(-time.Minute), false}, {begin.Add(-time.Hour), true}, {cert.NotAfter, false}, {cert.NotAfter.Add(time.Hour), true}} {
-		if got := outOfTime(tt.claimed, cert); got != tt.want {
-			t.Errorf("signed at %s: %v", tt.claimed, got)
-		}
-	}
-}

@@ -395,8 +395,9 @@ func TestVerifyTime(t *testing.T) {
 		{cert.NotBefore.Add(time.Hour), cert.NotBefore.Add(-time.Hour), Valid, "was not valid"},
 		{cert.NotAfter.Add(time.Hour), cert.NotBefore.Add(time.Minute), ExpiredThen, ""},
 		{cert.NotAfter.Add(time.Hour), time.Time{}, ExpiredThen, ""},
-		{cert.NotAfter.Add(time.Hour), cert.NotAfter.Add(time.Minute), Untrusted, "was not valid"},
-		{cert.NotAfter.Add(time.Hour), cert.NotBefore.Add(-time.Minute), Untrusted, "was not valid"},
+		{cert.NotAfter.Add(time.Hour), cert.NotAfter.Add(2 * clockSkew), Untrusted, "was not valid"},
+		{cert.NotAfter.Add(time.Hour), cert.NotBefore.Add(-2 * clockSkew), Untrusted, "was not valid"},
+		{cert.NotAfter.Add(time.Hour), cert.NotBefore.Add(-clockSkew), ExpiredThen, ""},
 		{cert.NotBefore.Add(-time.Hour), cert.NotBefore.Add(time.Minute), Untrusted, "in the future"},
 	} {
 		opts := crowdOptions()
