@@ -22,6 +22,9 @@ type news struct {
 func (r *run) store(prefix string, records []Record, whole bool) error {
 	var n news
 	err := r.sync.Store.View(func(tx Tx) (err error) {
+		if records, err = sortOut(tx, records); err != nil {
+			return err
+		}
 		n, err = compare(tx, prefix, records, whole)
 		return err
 	})

@@ -70,6 +70,10 @@ type Record struct {
 	// Values are all values of both certificate properties, in the order of the answer. Nil when certificates were not
 	// asked for.
 	Values []Value
+	// Disputed are, with KindGroup and without Values, certificates of which the protocol does not tell whether they are those
+	// of the only member of a group, or those of a person whose former or second address they name. They count when the
+	// entry is known as a person's and they name its addresses; a group never gets its member's.
+	Disputed []Value
 	// Partial says that the protocol shows one address of the entry, no certificate that the server itself does not find
 	// valid now, and empty strings for what it does not tell. What is known otherwise stays.
 	Partial bool

@@ -74,7 +74,14 @@ func (s *Sync) Ask(ctx context.Context, address Address) (found bool, err error)
 	found = len(resolution.Records) > 0 || resolution.Contact != nil
 	r := &run{sync: s, state: &state{Started: now}}
 	err = s.Store.Update(func(tx Tx) error {
-		for _, rec := range resolution.Records {
+		records, err := sortOut(tx, resolution.Records)
+		if err != nil {
+			return err
+		}
+		for _, rec := range records {
+			if rec.Undetermined != "" {
+				continue // for a run to note
+			}
 			if err := r.take(tx, rec, address, resolution.Unlisted, now); err != nil {
 				return err
 			}
@@ -97,6 +104,15 @@ func (s *Sync) Ask(ctx context.Context, address Address) (found bool, err error)
 
 // take stores a record that was found by an address.
 func (r *run) take(tx Tx, rec Record, address Address, unlisted bool, now time.Time) error {
+	rec, err := sortOutOne(tx, rec)
+	if err != nil {
+		return err
+	}
+	if rec.Undetermined != "" {
+		if err := r.undetermined(tx, rec.Primary, rec.Undetermined); err != nil {
+			return err
+		}
+	}
 	known, missing, err := tx.Digest(rec.Primary)
 	if err != nil && !errors.Is(err, ErrNoEntry) {
 		return err

@@ -56,6 +56,9 @@ type Recipient struct {
 	Contact bool
 	// Values are the certificates: none when the server says that it has no valid one. A value may hold a Fault.
 	Values []directory.Value
+	// Disputed are, with List, the certificates of a list with one member, if it is one: they name another address than
+	// Address, and so may as well be those of a person under a former or second address (directory.Record.Disputed).
+	Disputed []directory.Value
 }
 
 // Responses of one address and of its certificates (MS-ASCMD sections 2.2.3.177.12).
@@ -274,14 +277,14 @@ func (c *Client) recipient(e *wbxml.Element) (*Recipient, error) {
 	}
 	r.Values, err = readCertificates(certificates)
 	if members == 1 && !r.isPerson() {
-		r.List, r.Values = true, nil
+		r.List, r.Values, r.Disputed = true, nil, r.Values
 	}
 	return r, err
 }
 
 // isPerson reports that one certificate names the entry itself, or that there is none. The number of members, which the
 // specification has for lists alone (MS-ASCMD section 2.2.3.146), stands beside the certificates of people as well; with one
-// member only the certificates tell which it is.
+// member only the certificates tell which it is, here or where more is known of the entry.
 func (r *Recipient) isPerson() bool {
 	return len(r.Values) == 0 || slices.ContainsFunc(r.Values, func(v directory.Value) bool {
 		cert, err := x509.ParseCertificate(v.Data)

@@ -143,6 +143,43 @@ func TestBothProtocols(t *testing.T) {
 	t.Logf("certified: ews %d, eas %d, ews %d, eas %d", first.Certified, second.Certified, third.Certified, fourth.Certified)
 }
 
+// TestPersonOrListOfOne has a server that counts one member for people, too. Who has a certificate for a former address keeps
+// it once the other protocol told whose the address is; a list never gets the certificate of its only member.
+func TestPersonOrListOfOne(t *testing.T) {
+	const list, renamed = "only-alice@corp.example", "bob.married@corp.example"
+	sim, c := simulator(t, exchangesim.Options{Entries: 60, ActiveSync: exchangesim.ActiveSyncOptions{CountPeople: true}})
+	err := errors.Join(sim.Directory().Add(exchangesim.Person{Primary: list, DisplayName: "Only Alice", Kind: exchangesim.PublicDL, Members: []string{exchangesim.Alice}}),
+		sim.Directory().RenamePrimary(exchangesim.Bob, renamed))
+	if err != nil {
+		t.Fatal(err)
+	}
+	soap := &ews.Client{URL: sim.URL()}
+	for name, nights := range map[string][]directory.Source{"ews first": {soap, c, c, soap, c}, "eas first": {c, soap, c, c, soap}} {
+		for _, known := range []bool{false, true} {
+			s := &directory.Sync{Store: openCache(t), MaxRemovals: 1}
+			told := false
+			for i, source := range nights {
+				now := time.Now().AddDate(0, 0, i)
+				s.Source, s.Now, s.KnownOnly = source, func() time.Time { return now }, known && i > 0
+				run(t, s)
+				told = told || source == soap
+				l, err := entry(t, s.Store, list)
+				if err != nil || l.Kind != directory.KindGroup || len(l.Certificates) != 0 {
+					t.Errorf("%s, night %d: the list is of kind %s with %d certificates, %v", name, i, l.Kind, len(l.Certificates), err)
+				}
+				p, err := entry(t, s.Store, renamed)
+				if err != nil || told && (p.Kind != directory.KindMailbox || len(p.Certificates) != 1 || !p.Unconfirmed.IsZero()) || !told && len(p.Certificates) != 0 {
+					t.Errorf("%s, night %d, known only %t: the person is of kind %s with %d certificates, unconfirmed %v, %v", name, i, s.KnownOnly, p.Kind, len(p.Certificates), p.Unconfirmed, err)
+				}
+				w, err := entry(t, s.Store, exchangesim.WrongAddress) // has the certificate of Alice
+				if err != nil || told && (w.Kind != directory.KindMailbox || source == c && !w.Unconfirmed.Equal(now)) {
+					t.Errorf("%s, night %d: who has the certificate of another is of kind %s, unconfirmed %v, %v", name, i, w.Kind, w.Unconfirmed, err)
+				}
+			}
+		}
+	}
+}
+
 // begun counts the certificates of an entry that are valid, or were: what is to become valid later is forgotten when the
 // server does not show it.
 func begun(e directory.Entry, now time.Time) (n int) {
@@ -534,5 +571,45 @@ func TestDirectoryDown(t *testing.T) {
 		if len(e.Certificates) != len(old.Certificates) || !slices.Equal(e.Owned(), old.Owned()) || !e.Missing.IsZero() {
 			t.Errorf("%s: %d certificates and the addresses %v, before %d and %v", primary, len(e.Certificates), e.Owned(), len(old.Certificates), old.Owned())
 		}
+	}
+}
+
+// TestPersonBecomesListOfOne: a list that takes the address of a person never gets the certificate of its member.
+func TestPersonBecomesListOfOne(t *testing.T) {
+	sim, c := simulator(t, exchangesim.Options{Entries: 60, ActiveSync: exchangesim.ActiveSyncOptions{CountPeople: true}})
+	soap := &ews.Client{URL: sim.URL()}
+	now := time.Now()
+	s := &directory.Sync{Source: soap, Store: openCache(t), MaxRemovals: 1, Now: func() time.Time { return now }}
+	run(t, s)
+	before, err := entry(t, s.Store, exchangesim.Bob)
+	if err != nil {
+		t.Fatal(err)
+	}
+	list := func(address, member string) error {
+		return sim.Directory().Add(exchangesim.Person{Primary: address, DisplayName: "List", Kind: exchangesim.PublicDL, Members: []string{member}})
+	}
+	err = errors.Join(sim.Directory().Remove(exchangesim.Bob), list(exchangesim.Bob, exchangesim.Alice))
+	if err != nil {
+		t.Fatal(err)
+	}
+	began := now
+	for range 3 {
+		now = now.AddDate(0, 0, 1)
+		s.Source = c
+		run(t, s)
+		e, err := entry(t, s.Store, exchangesim.Bob)
+		if err != nil || len(e.Certificates) != len(before.Certificates) || len(e.Certificates) > 0 && !slices.Equal(e.Certificates[0].Raw, before.Certificates[0].Raw) || !e.LastSeen.Equal(began) {
+			t.Errorf("%d certificates, last seen %v, %v; want those of before, last seen %v", len(e.Certificates), e.LastSeen, err, began)
+		}
+	}
+	s.Source, now = soap, now.AddDate(0, 0, 1)
+	run(t, s)
+	if e, err := entry(t, s.Store, exchangesim.Bob); err != nil || e.Kind != directory.KindGroup || len(e.Certificates) != 0 {
+		t.Errorf("over ews it is of kind %s with %d certificates, %v", e.Kind, len(e.Certificates), err)
+	}
+	s.Source, now = c, now.AddDate(0, 0, 1)
+	run(t, s)
+	if e, err := entry(t, s.Store, exchangesim.Bob); err != nil || e.Kind != directory.KindGroup || len(e.Certificates) != 0 {
+		t.Errorf("then it is of kind %s with %d certificates, %v", e.Kind, len(e.Certificates), err)
 	}
 }

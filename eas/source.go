@@ -47,7 +47,7 @@ func (c *Client) Search(ctx context.Context, prefix string, certificates bool) (
 		case o.Recipient.Address != rec.Primary:
 			rec.Undetermined = "the server resolves the address to another one, " + string(o.Recipient.Address)
 		default:
-			rec.Values, rec.Kind = o.Recipient.Values, o.Recipient.kind()
+			rec.Values, rec.Disputed, rec.Kind = o.Recipient.Values, o.Recipient.Disputed, o.Recipient.kind()
 		}
 	}
 	return answer, nil
@@ -100,7 +100,7 @@ func (c *Client) ResolveBatch(ctx context.Context, addresses []directory.Address
 // resolved is what a recipient says about the address that was asked for.
 func (r *Recipient) resolved(asked directory.Address) (result directory.Resolved) {
 	rec := directory.Record{Primary: r.Address, Addresses: []directory.Address{r.Address},
-		DisplayName: r.DisplayName, Kind: r.kind(), Values: r.Values, Partial: true}
+		DisplayName: r.DisplayName, Kind: r.kind(), Values: r.Values, Disputed: r.Disputed, Partial: true}
 	switch {
 	case !r.Contact:
 		result.Records = []directory.Record{rec}

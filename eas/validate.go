@@ -73,9 +73,11 @@ func (c *call) dropRevoked(outcomes []Outcome) error {
 		if o.Recipient == nil {
 			continue
 		}
-		for i := range o.Recipient.Values {
-			if v := &o.Recipient.Values[i]; v.Fault == "" {
-				ders, values = append(ders, v.Data), append(values, v)
+		for _, all := range [][]directory.Value{o.Recipient.Values, o.Recipient.Disputed} {
+			for i := range all {
+				if v := &all[i]; v.Fault == "" {
+					ders, values = append(ders, v.Data), append(values, v)
+				}
 			}
 		}
 	}

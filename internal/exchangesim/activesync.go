@@ -34,6 +34,8 @@ type ActiveSyncOptions struct {
 	ShortPages bool
 	// AllContacts gives every recipient the type 2, as some servers do.
 	AllContacts bool
+	// CountPeople gives people a count of members as well, as some servers do: 1.
+	CountPeople bool
 }
 
 // activeSyncVersions are all versions that the stand-in speaks.

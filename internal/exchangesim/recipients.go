@@ -96,6 +96,9 @@ func (r *resolving) recipient(e *entry, certificates bool) *wbxml.Element {
 	}
 	members := 0
 	values := r.server.valid(e)
+	if r.server.options.ActiveSync.CountPeople && e.Kind != PublicDL {
+		members = 1
+	}
 	if e.Kind == PublicDL {
 		for _, m := range e.Members {
 			if of, ok := r.server.dir.lookup(m); ok {
