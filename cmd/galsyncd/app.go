@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -35,6 +36,9 @@ type app struct {
 	verbose bool
 
 	network network
+	// fetchEvery is how often a daemon looks whether revocation data or certificates of authorities are to be fetched; zero
+	// means once a minute.
+	fetchEvery time.Duration
 }
 
 // network is how discover and probe reach other machines. The zero value is the network of this machine.

@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"io"
 	"os"
 	"os/signal"
 	"syscall"
@@ -14,17 +13,18 @@ import (
 var version = "dev"
 
 func main() {
+	os.Exit(start(&app{in: os.Stdin, out: os.Stdout, err: os.Stderr}))
+}
+
+// start runs the program with the arguments of this process, until it ends or is told to.
+func start(a *app) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	// The first signal ends the context; from then on a second one ends the process.
 	context.AfterFunc(ctx, stop)
-	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+	return a.run(ctx, os.Args[1:])
 }
 
 // run is the program: it parses nothing and decides nothing, and reports the error and the exit status.
-func run(ctx context.Context, args []string, in io.Reader, out, err io.Writer) int {
-	return (&app{in: in, out: out, err: err}).run(ctx, args)
-}
-
 func (a *app) run(ctx context.Context, args []string) int {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()

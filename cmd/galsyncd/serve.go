@@ -207,11 +207,11 @@ func (a *app) runServe(ctx context.Context, role config.Role, door *socket, chan
 		background.Go(func() { status.Revocations.Judge(ctx, false) }) // the entries are counted at the start
 	}
 	if revoked != nil {
-		background.Go(func() { revoked.Serve(ctx) })
+		background.Go(func() { revoked.Serve(ctx, cmp.Or(a.fetchEvery, time.Minute)) })
 	}
 	if issuers != nil {
 		background.Go(func() {
-			issuers.Serve(ctx, func() {
+			issuers.Serve(ctx, cmp.Or(a.fetchEvery, time.Minute), func() {
 				status.Revocations.Judge(ctx, true)
 				status.Recount(ctx)
 			})

@@ -370,7 +370,7 @@ func TestServe(t *testing.T) {
 		arrived, done := make(chan time.Time, 1), make(chan struct{})
 		start := time.Now()
 		go func() {
-			w.service.Serve(ctx, func() { arrived <- time.Now() })
+			w.service.Serve(ctx, time.Minute, func() { arrived <- time.Now() })
 			close(done)
 		}()
 		time.Sleep(time.Hour)

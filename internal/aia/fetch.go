@@ -55,10 +55,9 @@ func (s *Service) Run(ctx context.Context, all bool) (fetched int, err error) {
 	return fetched, nil
 }
 
-// Serve runs whenever something is due, until ctx ends. It looks once a minute. When certificates came in, it calls
-// arrived.
-func (s *Service) Serve(ctx context.Context, arrived func()) {
-	tick := time.NewTicker(time.Minute)
+// Serve runs whenever something is due, until ctx ends. It looks so often. When certificates came in, it calls arrived.
+func (s *Service) Serve(ctx context.Context, every time.Duration, arrived func()) {
+	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
 		select {

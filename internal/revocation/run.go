@@ -90,9 +90,9 @@ func (s *Service) wake() chan struct{} {
 	return s.woken
 }
 
-// Serve runs whenever something is due, until ctx ends. It looks once a minute, and after Soon.
-func (s *Service) Serve(ctx context.Context) {
-	tick := time.NewTicker(time.Minute)
+// Serve runs whenever something is due, until ctx ends. It looks so often, and after Soon.
+func (s *Service) Serve(ctx context.Context, every time.Duration) {
+	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
 		select {

@@ -106,7 +106,7 @@ func TestServe(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() {
-			s.Serve(ctx)
+			s.Serve(ctx, time.Minute)
 			close(done)
 		}()
 		requests := func() []time.Time {
@@ -152,7 +152,7 @@ func TestSoon(t *testing.T) {
 		s.Soon() // before Serve, and with nothing to do
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
-		go s.Serve(ctx)
+		go s.Serve(ctx, time.Minute)
 		began := time.Now()
 		status := func() trust.RevocationStatus { return s.Revocation(leaf, ca.cert, time.Now()).Status }
 		if got := status(); got != trust.StatusUnknown {
