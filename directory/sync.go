@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -326,7 +327,7 @@ func (r *run) remember(failure error) {
 	case rep.Outcome == Stopped:
 		r.history.Error, r.history.Hint = StoppedText, StoppedHint
 	case failure != nil:
-		r.history.Error = failure.Error()
+		r.history.Error = strings.ReplaceAll(failure.Error(), "\n", "; ") // joined errors have lines
 		r.history.Hint = hintOf(failure)
 	}
 	if failure == nil && !r.state.KnownOnly {

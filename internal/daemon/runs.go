@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -151,7 +152,8 @@ func serviceReport(report directory.Report, err error, started, ended time.Time)
 		out.Error, out.Hint = report.GuardText(), directory.GuardHint
 	}
 	if err != nil {
-		out.Code, out.Error, out.Hint = failure(report, err), err.Error(), hint(err)
+		out.Code, out.Hint = failure(report, err), hint(err)
+		out.Error = strings.ReplaceAll(err.Error(), "\n", "; ") // joined errors have lines
 	}
 	if out.Code == service.FailureStore {
 		out.Hint = HintNoRoom

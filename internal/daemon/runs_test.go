@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -337,10 +338,14 @@ func TestFullDisk(t *testing.T) {
 		&os.PathError{Op: "write", Path: "cache.db", Err: syscall.ENOSPC}: service.FailureStore,
 		fmt.Errorf("store: %w", syscall.EDQUOT):                           service.FailureStore,
 		errors.New("timeout"):                                             service.FailureAnswer,
+		errors.Join(errors.New("timeout"), errors.New("end sync: EOF")):   service.FailureAnswer,
 	} {
 		r := serviceReport(directory.Report{}, err, time.Now(), time.Now())
 		if r.Code != want || (r.Hint == "") == (want == service.FailureStore) {
 			t.Errorf("%v: code %q, hint %q; want %q", err, r.Code, r.Hint, want)
+		}
+		if strings.Contains(r.Error, "\n") { // an answer of the service shows no line breaks
+			t.Errorf("%q has two lines", r.Error)
 		}
 	}
 }
