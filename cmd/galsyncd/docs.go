@@ -176,8 +176,8 @@ A command that fails prints the same text on standard error as without it, and w
   "error": {
     "status": 69,
     "code": "not-available",
-    "message": "connect to galsyncd at /run/galsyncd/galsyncd.sock: it is not running",
-    "hints": ["start it: sudo systemctl start galsyncd"]
+    "message": "connect to /run/galsyncd/galsyncd.sock: galsyncd is not running (no such file or directory)",
+    "hints": ["start it: systemctl --user start galsyncd, or sudo systemctl start galsyncd"]
   }
 }
 .Ed
@@ -211,7 +211,7 @@ What shows facts shows them also when the exit status is not 0:
 and
 .Cm sync
 have their documents then.
-Where standard output is for a mail or a file, nothing is written to it when something goes wrong.
+Where standard output is for a mail or a file, no document is written to it, also when something goes wrong.
 .Sh EXIT STATUS
 .Bl -tag -width Ds -compact
 .It 0

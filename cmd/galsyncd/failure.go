@@ -52,7 +52,7 @@ func (a *app) note(e *exitError) {
 }
 
 // conclude prints what was noted as the one document of --json, unless there was another one, or standard output is for a
-// mail or a file, where nothing is written when something goes wrong.
+// mail or a file, to which no document is written.
 func (a *app) conclude(cmd *cobra.Command, args []string, status int) {
 	if status == 0 && !a.printed && a.json && showedNothing(cmd) {
 		_ = a.print(struct {
