@@ -53,6 +53,7 @@ func (g *guard) remember(path string) error {
 	if err := writable(path); err != nil {
 		return fmt.Errorf("keep the count of refusals: %w", err)
 	}
+	looked := look(path) // before it is read: what comes after that is seen the next time
 	b, err := readPrivate(path, maxMemory)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -62,7 +63,7 @@ func (g *guard) remember(path string) error {
 		g.kept = true
 		g.restore(b)
 	}
-	g.path, g.looked = path, look(path)
+	g.path, g.looked = path, looked
 	return nil
 }
 
