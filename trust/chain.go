@@ -46,26 +46,26 @@ func (p *Policy) checkStanding(cert *x509.Certificate, q Question) ([]Finding, R
 	case accepted:
 		return p.revocationFindings(unchained), unchained
 	}
-	return []Finding{p.unchainedFinding(cert, q, err)}, Revocation{}
+	return []Finding{unchainedFinding(cert, err)}, Revocation{}
 }
 
 // accepted reports whether somebody's word takes the place of a chain.
 func (q Question) accepted(p *Policy) bool { return q.Vouched || p.AcceptDirectory && q.FromDirectory }
 
 // unchainedFinding puts into words why there is no chain.
-func (p *Policy) unchainedFinding(cert *x509.Certificate, q Question, err error) Finding {
-	if errors.Is(err, errNoAnchors) {
+func unchainedFinding(cert *x509.Certificate, err error) Finding {
+	l, ok := errors.AsType[*lacking](err)
+	if !ok { // errNoAnchors
 		return Finding{
 			State:  Untrusted,
 			Reason: fmt.Sprintf("issued by %s, and no trusted anchors are configured", name(cert.RawIssuer, cert.Issuer.String())),
 			Hint:   "name the certificates of the roots that are to be trusted in trust.anchors",
 		}
 	}
-	reason, hint := p.explainChain(cert, p.withIssuers(cert, usable(q.Intermediates)), clamp(q.Now, cert), err)
-	if l, ok := errors.AsType[*lacking](err); ok && l.note != "" {
-		reason, hint = reason+"; "+l.note, cmp.Or(l.hint, hint)
+	if l.note != "" {
+		return Finding{State: Untrusted, Reason: l.reason + "; " + l.note, Hint: cmp.Or(l.remedy, l.hint)}
 	}
-	return Finding{State: Untrusted, Reason: reason, Hint: hint}
+	return Finding{State: Untrusted, Reason: l.reason, Hint: l.hint}
 }
 
 // clamp moves now into the certificate's validity, so that an expired certificate is reported as expired and not also as

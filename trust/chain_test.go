@@ -227,6 +227,79 @@ func TestCacheAgrees(t *testing.T) {
 	}
 }
 
+// TestFailuresAreForgotten: that no chain was found is remembered for less than a minute, not beyond the time at which an
+// authority at hand becomes valid, and not when anything else is at hand.
+func TestFailuresAreForgotten(t *testing.T) {
+	root, late := authority(t, "Root", nil, nil), newCA(t, "Late Anchor")
+	soon := authority(t, "Sub", root, func(c *x509.Certificate) { c.NotBefore = now.Add(30 * time.Second) })
+	sub := authority(t, "Sub 2", root, nil)
+	leaf, other, third := issue(t, soon, testca.Options{}), issue(t, sub, testca.Options{}), issue(t, late, testca.Options{})
+	p := policy(root.Certificate)
+	for i, step := range []struct {
+		after time.Duration
+		leaf  *x509.Certificate
+		with  []*x509.Certificate
+		good  bool
+	}{
+		{0, leaf, []*x509.Certificate{soon.Certificate}, false},
+		{29 * time.Second, leaf, []*x509.Certificate{soon.Certificate}, false},
+		{30 * time.Second, leaf, []*x509.Certificate{soon.Certificate}, true},
+		{29 * time.Second, leaf, []*x509.Certificate{soon.Certificate}, false},
+		{0, other, nil, false},
+		{time.Second, other, []*x509.Certificate{sub.Certificate}, true},
+		{time.Second, other, nil, false},
+		{0, third, nil, false},
+	} {
+		got := p.ForEncryption(step.leaf, trust.Question{Addresses: []mailaddr.Address{alice}, Intermediates: step.with, Now: now.Add(step.after)})
+		if (len(got) == 0) != step.good {
+			t.Errorf("step %d: %q", i, reasons(got))
+		}
+	}
+	p.Anchors.AddCert(late.Certificate) // what no key shows
+	for _, step := range []struct {
+		after time.Duration
+		good  bool
+	}{{0, false}, {time.Minute - 1, false}, {time.Minute, true}, {0, true}, {-time.Second, true}} {
+		got := p.ForEncryption(third, trust.Question{Addresses: []mailaddr.Address{alice}, Now: now.Add(step.after)})
+		if (len(got) == 0) != step.good {
+			t.Errorf("%v after the failure: %q", step.after, reasons(got))
+		}
+	}
+}
+
+// TestHostileChainsCostOnce: authorities with slow keys that lead nowhere are examined once, not with each question.
+func TestHostileChainsCostOnce(t *testing.T) {
+	slow := func() *testca.CA {
+		key, err := ecdsa.GenerateKey(elliptic.P521(), rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return authorityWithKey(t, "Nowhere", nil, key, nil)
+	}
+	nowhere := slow()
+	var with []*x509.Certificate
+	for range trust.MaxIntermediates {
+		with = append(with, slow().Certificate)
+	}
+	leaf := issue(t, nowhere, testca.Options{})
+	p := policy(newCA(t, "Root").Certificate)
+	q := trust.Question{Addresses: []mailaddr.Address{alice}, Intermediates: with, Now: now}
+	began := time.Now()
+	first := p.ForEncryption(leaf, q)
+	once := time.Since(began)
+	began = time.Now()
+	for range 5 {
+		if got := p.ForEncryption(leaf, q); !cmp.Equal(got, first) || len(got) == 0 {
+			t.Fatalf("remembered %q, computed %q", reasons(got), reasons(first))
+		}
+	}
+	if again := time.Since(began); again > once {
+		t.Errorf("the first question took %v, five more %v", once, again)
+	} else {
+		t.Logf("the first question took %v, five more %v", once, again)
+	}
+}
+
 func TestConcurrentUse(t *testing.T) {
 	ca := newCA(t, "Root")
 	leaf := issue(t, ca, testca.Options{})

@@ -3,7 +3,6 @@ package trust
 import (
 	"bytes"
 	"crypto/x509"
-	"errors"
 	"slices"
 	"time"
 )
@@ -44,25 +43,23 @@ func (p *Policy) withIssuers(cert *x509.Certificate, intermediates []*x509.Certi
 	return all[1:]
 }
 
-// lacking is why no chain was found, with what Issuers says about the certificates that are missing.
+// lacking is a failure with what Issuers says now about the certificates that are missing.
 type lacking struct {
-	error
-	note, hint string
+	*failure
+	note, remedy string
 }
 
 func (l *lacking) Unwrap() error { return l.error }
 
-// lack notes which issuers are missing when no chain was found. The first given intermediates are the question's own, the
-// others are from Issuers.
-func (p *Policy) lack(err error, cert *x509.Certificate, intermediates []*x509.Certificate, given int, q Question) error {
-	var unknown x509.UnknownAuthorityError
-	if p.Issuers == nil || !errors.As(err, &unknown) || q.Now.After(cert.NotAfter) {
-		return err
+// lack notes which issuers are missing.
+func (p *Policy) lack(f *failure, cert *x509.Certificate, now time.Time) error {
+	l := &lacking{failure: f}
+	if now.After(cert.NotAfter) {
+		return l
 	}
-	l := &lacking{error: err}
-	for _, t := range tips(cert, intermediates, given, clamp(q.Now, cert)) {
+	for _, t := range f.tips {
 		if note, hint := p.Issuers.Missing(t.cert, t.depth); l.note == "" {
-			l.note, l.hint = note, hint
+			l.note, l.remedy = note, hint
 		}
 	}
 	return l

@@ -154,9 +154,12 @@ func (p *Policy) ownStanding(cert *x509.Certificate, q Question) (standing, erro
 	if s, ok := p.chains.get(key, at, q.Now); ok {
 		return s, nil
 	}
+	if f, ok := p.chains.failed(key, len(given), at, q.Now); ok {
+		return standing{}, p.lack(f, cert, q.Now)
+	}
 	chains, err := p.verify(cert, intermediates, at)
 	if err != nil {
-		return standing{}, p.lack(err, cert, intermediates, len(given), q)
+		return standing{}, p.lack(p.fail(key, err, cert, intermediates, len(given), at, q.Now), cert, q.Now)
 	}
 	var best standing
 	for i, chain := range chains {
