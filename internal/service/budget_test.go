@@ -131,3 +131,22 @@ func TestUnasked(t *testing.T) {
 		t.Errorf("%s", r.body)
 	}
 }
+
+// refusingOnline has a server that asks for nobody any more.
+type refusingOnline struct{}
+
+func (refusingOnline) Ask(context.Context, []string, int) (int, []string, error) {
+	return 0, nil, NewProblem(CodeBusy, "too many online look-ups", "")
+}
+
+// TestOnlineRefused: why Exchange was not asked is an error for who wished it, and for others a warning that does not blame
+// Exchange.
+func TestOnlineRefused(t *testing.T) {
+	for wished, want := range map[string]string{"": "Exchange was not asked about it: too many online look-ups", "online=1&": `"code":"busy"`} {
+		h := serve(t, &Server{Recipients: fakeRecipients{}, Online: refusingOnline{}, OnlineOnMiss: true})
+		r := h.do(t, "GET", "/v1/recipients?"+wished+"address=zoe@example.com", nil)
+		if !strings.Contains(string(r.body), want) || strings.Contains(string(r.body), "usable answer") {
+			t.Errorf("%q: %s", wished, r.body)
+		}
+	}
+}

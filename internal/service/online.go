@@ -23,6 +23,7 @@ const maxOnlinePerHour = 60
 type asking struct {
 	unanswered bool     // it could not be asked
 	unasked    []string // addresses, in canonical form, that there were too many for
+	why        string   // it was not even asked; empty when that is not known
 }
 
 // warning is for an address about which nothing is known; empty when there is nothing to say.
@@ -30,6 +31,8 @@ func (a asking) warning(address string) string {
 	switch {
 	case slices.Contains(a.unasked, address):
 		return "Exchange was not asked about it: one look-up, and one user within an hour, can ask about so many addresses only; ask again later"
+	case a.why != "":
+		return "Exchange was not asked about it: " + a.why
 	case a.unanswered:
 		return "Exchange gives no usable answer about it now"
 	}
@@ -53,10 +56,14 @@ func (s *Server) askOnline(r *http.Request, wished bool, addresses []string) (as
 	free := int64(peer.UID) == int64(s.uid()) || s.isAdmin(r.Context(), peer.UID)
 	if free {
 		_, unasked, failure := s.Online.Ask(r.Context(), addresses, len(addresses))
-		if p, ok := errors.AsType[*Problem](failure); ok && wished {
+		p, refused := errors.AsType[*Problem](failure)
+		switch {
+		case refused && wished:
 			return asking{}, p
+		case refused:
+			return asking{unanswered: true, unasked: unasked, why: p.Detail}, nil
 		}
-		return asking{failure != nil, unasked}, nil
+		return asking{unanswered: failure != nil, unasked: unasked}, nil
 	}
 	reserved := b.reserve(peer.UID, len(addresses))
 	if reserved == 0 && wished {
@@ -64,5 +71,5 @@ func (s *Server) askOnline(r *http.Request, wished bool, addresses []string) (as
 	}
 	asked, unasked, failure := s.Online.Ask(r.Context(), addresses, reserved)
 	b.spend(peer.UID, asked-reserved)
-	return asking{failure != nil, unasked}, nil
+	return asking{unanswered: failure != nil, unasked: unasked}, nil
 }

@@ -260,7 +260,7 @@ func checkOrigin(r *http.Request) error {
 	return NewProblem(CodeBadRequest, "this service is not that host", "use a URL like http://localhost/v1/status")
 }
 
-// localName reports whether host, which may have a port, is a name that no web page can have: one without a dot, such
+// localName reports whether host, which may have a port, is a name that no page of the Internet has: one without a dot, such
 // as a client puts into its URL when the socket says all, or a loopback address. A page of evil.example that reaches a
 // forwarded socket by DNS rebinding sends the name of its own host.
 func localName(host string) bool {
