@@ -68,8 +68,8 @@ func Ask(ctx context.Context, program string, p Prompt) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience+time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, program)
-	// One on a terminal puts that in order when it is asked to end; after a second it is ended.
-	cmd.Cancel, cmd.WaitDelay = func() error { return cmd.Process.Signal(syscall.SIGTERM) }, time.Second
+	// One on a terminal puts that in order when it is asked to end; after some seconds it is ended.
+	cmd.Cancel, cmd.WaitDelay = func() error { return cmd.Process.Signal(syscall.SIGTERM) }, 5*time.Second
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		return "", fmt.Errorf("run %s: %w", program, err)
