@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/asn1"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -93,7 +94,7 @@ func Encrypt(ctx context.Context, r io.Reader, out Outputs, opts *EncryptOptions
 	if opts, err = opts.decided(h); err != nil {
 		return nil, err
 	}
-	if err := checkPlain(h, opts); err != nil {
+	if err := checkPlain(h, in, opts); err != nil {
 		return nil, err
 	}
 	encoding, err := h.transferEncoding()
@@ -165,17 +166,31 @@ func (opts *EncryptOptions) decided(h header) (*EncryptOptions, error) {
 	return &own, opts.Decide(readFrom(h).list(), &own)
 }
 
-// checkPlain refuses what is encrypted already. Without smime-type it cannot be told from opaque signed mail.
-func checkPlain(h header, opts *EncryptOptions) error {
+// checkPlain refuses what is encrypted already. Without smime-type the content says whether it is; what cannot be told is refused.
+func checkPlain(h header, body *bufio.Reader, opts *EncryptOptions) error {
 	kind, params, err := h.mediaType()
 	if err != nil || opts.AllowEncrypted || !isPKCS7(kind) && !(kind == "application/octet-stream" && namesP7M(h, params)) {
 		return err
 	}
 	switch strings.ToLower(params["smime-type"]) {
-	case "enveloped-data", "authenveloped-data", "":
+	case "enveloped-data", "authenveloped-data":
 		return ErrAlreadyEncrypted
+	case "":
+		if notEncrypted[beginning(h, body).String()] == "" {
+			return ErrAlreadyEncrypted
+		}
 	}
 	return nil
+}
+
+// beginning is the CMS content type of a body, of which nothing is consumed; nil when it cannot be told.
+func beginning(h header, body *bufio.Reader) asn1.ObjectIdentifier {
+	head, _ := body.Peek(256)
+	message, err := encoded(h, bufio.NewReader(bytes.NewReader(head)))
+	if err != nil {
+		return nil
+	}
+	return contentType(message)
 }
 
 // receivers are the people who get a mail.

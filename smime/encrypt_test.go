@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/x509"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -241,6 +242,31 @@ func TestAlreadyEncrypted(t *testing.T) {
 		}
 		if _, _, _, err := encryptString(t, mail, EncryptOptions{AllowEncrypted: true}); err != nil {
 			t.Errorf("%s, allowed: %v", kind, err)
+		}
+	}
+}
+
+// TestSignedByName: a document that was signed elsewhere (CAdES) is no encrypted mail, although its name ends like one's.
+func TestSignedByName(t *testing.T) {
+	signed := crowded(t, 1)
+	encrypted, _, _, err := encryptString(t, "To: alice@corp.example\n\nx\n", EncryptOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, inside, _ := strings.Cut(encrypted, "\r\n\r\n")
+	for name, tt := range map[string]struct {
+		body    string
+		refused bool
+	}{
+		"signed":    {base64.StdEncoding.EncodeToString(signed), false},
+		"cut":       {base64.StdEncoding.EncodeToString(signed[:10]), true},
+		"encrypted": {inside, true},
+	} {
+		for _, kind := range []string{"application/octet-stream; name=contract.pdf.p7m", "application/pkcs7-mime"} {
+			mail := "To: alice@corp.example\nContent-Type: " + kind + "\nContent-Transfer-Encoding: base64\n\n" + tt.body + "\n"
+			if _, _, _, err := encryptString(t, mail, EncryptOptions{}); errors.Is(err, ErrAlreadyEncrypted) != tt.refused || !tt.refused && err != nil {
+				t.Errorf("%s, %s: %v", name, kind, err)
+			}
 		}
 	}
 }
