@@ -3,6 +3,7 @@ package smime
 import (
 	"bytes"
 	"errors"
+	"io"
 	"strings"
 	"testing"
 
@@ -74,4 +75,24 @@ func TestWrappingLimit(t *testing.T) {
 	if _, err := Verify(t.Context(), strings.NewReader(whole), &VerifyOptions{MaxContent: 1000}); !errors.Is(err, cms.ErrTooLarge) {
 		t.Errorf("more than the wrapping may cost: %v", err)
 	}
+}
+
+// FuzzContentSize: what is damaged is counted, never refused, and nothing counts more than it has bytes.
+func FuzzContentSize(f *testing.F) {
+	for _, seed := range []string{
+		"Content-Type: multipart/mixed; boundary=b\n\nnote\n--b\n\ntext\n--b\nContent-Transfer-Encoding: base64\n\nQUJD\n=\n--b--\nrest",
+		"Content-Transfer-Encoding: quoted-printable\n\na=3D=\n=zz\r\n", "Content-Type: message/rfc822\n\nX: y\n\ntext", "Content-Type: message/rfc822\n\nnonsense",
+		"Content-Type: multipart/mixed; boundary=b\n\n--b\nnonsense\n--b\n--bb\n",
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		e, err := parse(func() (io.Reader, error) { return bytes.NewReader(data), nil })
+		if err != nil {
+			return
+		}
+		if err := checkContent(e, int64(len(data))); err != nil {
+			t.Fatal(err)
+		}
+	})
 }

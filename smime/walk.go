@@ -32,8 +32,9 @@ type walker struct {
 	// inside is the entity that was encrypted; nil unless decrypted. bare reports that the encrypted content is none.
 	inside *entity
 	bare   bool
-	// payload is the innermost entity.
+	// payload is the innermost entity, and size how many bytes it can have at most: those of the layer around it.
 	payload *entity
+	size    int64
 	// hint is why the payload was not unwrapped further, a sentence; "" when it is not wrapped.
 	hint string
 }
@@ -53,6 +54,8 @@ func (w *walker) entity(e *entity) error {
 	}
 	limit := w.judging.opts.maxContent()
 	switch {
+	case w.size <= limit: // transfer encodings make content no shorter
+		return nil
 	case w.bare:
 		w.plain.Rewind()
 		return checkBare(&contextReader{w.ctx, w.plain}, limit)
@@ -144,7 +147,7 @@ func (w *walker) compressed(message io.Reader) (*entity, error) {
 		}
 		return nil, fmt.Errorf("read compressed mail: %w", err)
 	}
-	w.layers = append(w.layers, Layer{Kind: CompressedLayer})
+	w.layers, w.size = append(w.layers, Layer{Kind: CompressedLayer}), content.size
 	e, err := parse(content.open)
 	if _, ok := isEntity(e, err); !ok {
 		w.hint = "what is compressed is no MIME entity"
@@ -192,7 +195,7 @@ func (w *walker) encrypted(message io.Reader) (*entity, error) {
 	if err != nil {
 		return nil, fmt.Errorf("decrypt mail: %w", err)
 	}
-	w.plain = plain
+	w.plain, w.size = plain, plain.Size()
 	w.result = Decrypted{Protection: plain.Protection, Cipher: plain.Cipher, Identity: plain.Identity}
 	w.layers = append(w.layers, Layer{Kind: EncryptedLayer, Protection: plain.Protection.String(), Cipher: plain.Cipher.String()})
 	e, err := parse(func() (io.Reader, error) {
@@ -236,7 +239,7 @@ func (w *walker) opaque(message io.Reader) (*entity, error) {
 	if err != nil {
 		return nil, w.broken(err)
 	}
-	w.layers = append(w.layers, w.judging.layer(signed))
+	w.layers, w.size = append(w.layers, w.judging.layer(signed)), content.size
 	e, err := parse(content.open)
 	if _, ok := isEntity(e, err); !ok {
 		w.hint = "what is signed is no MIME entity"
@@ -281,7 +284,7 @@ func (w *walker) multipartSigned(e *entity, params map[string]string) (*entity, 
 	if err != nil {
 		return nil, w.broken(err)
 	}
-	w.layers = append(w.layers, w.judging.layer(signed))
+	w.layers, w.size = append(w.layers, w.judging.layer(signed)), signed.Size
 	inner, err := parse(two.content)
 	if errors.Is(err, ErrHeader) {
 		w.hint = "what is signed is no MIME entity"
