@@ -172,27 +172,17 @@ func usable(e Entry, now time.Time) bool {
 
 // finish judges and applies the losses of a whole walk.
 func (r *run) finish(ctx context.Context) error {
-	if !r.state.Applying {
-		if err := r.settle(); err != nil {
+	if !r.state.judged() {
+		if err := r.judge(ctx); err != nil {
 			return err
 		}
-		if err := r.confirm(ctx); err != nil {
-			return err
+	}
+	if r.state.Held {
+		if err := r.holdBack(); err != nil {
+			return fmt.Errorf("note what is held back: %w", err)
 		}
-		if err := r.mostlyAnswered(); err != nil {
-			return err
-		}
-		guarded, err := r.guard()
-		if err != nil {
-			return fmt.Errorf("weigh what is lost: %w", err)
-		}
-		if guarded {
-			if err := r.holdBack(); err != nil {
-				return fmt.Errorf("note what is held back: %w", err)
-			}
-			r.state.Report.Outcome = Guarded
-			return r.sync.Store.Update(func(tx Tx) error { return errors.Join(tx.ClearLosses(), forgetGone(tx)) })
-		}
+		r.state.Report.Outcome = Guarded
+		return r.sync.Store.Update(func(tx Tx) error { return errors.Join(tx.ClearLosses(), forgetGone(tx)) })
 	}
 	if err := r.applyLosses(ctx); err != nil {
 		return fmt.Errorf("apply what is lost: %w", err)
@@ -208,10 +198,27 @@ func (r *run) finish(ctx context.Context) error {
 	return r.sync.Store.Update(func(tx Tx) error { return tx.Sweep() })
 }
 
-// guard reports whether so much is lost that the server is not to be believed. When not, the state says so in the same
-// transaction, so that a crash does not ask again half way.
-func (r *run) guard() (guarded bool, err error) {
-	err = r.sync.Store.Update(func(tx Tx) error {
+// judge decides whether the server is to be believed.
+func (r *run) judge(ctx context.Context) error {
+	if err := r.settle(); err != nil {
+		return err
+	}
+	if err := r.confirm(ctx); err != nil {
+		return err
+	}
+	if err := r.mostlyAnswered(); err != nil {
+		return err
+	}
+	if err := r.guard(); err != nil {
+		return fmt.Errorf("weigh what is lost: %w", err)
+	}
+	return nil
+}
+
+// guard decides whether so much is lost that the server is not to be believed. The state says so in the same transaction,
+// so that a crash does not ask again half way.
+func (r *run) guard() error {
+	return r.sync.Store.Update(func(tx Tx) error {
 		if err := r.dropGapLosses(tx); err != nil {
 			return err
 		}
@@ -224,19 +231,19 @@ func (r *run) guard() (guarded bool, err error) {
 			return err
 		}
 		if lost > r.allowed(entries) || uncertified > r.allowed(certified) {
-			guarded = true
+			r.state.Held = true
 			r.state.Report.HeldLost, r.state.Report.HeldUncertified = lost, uncertified
-			return tx.Losses(-1, func(l Loss) error {
+			err := tx.Losses(-1, func(l Loss) error {
 				if l.Entry != nil {
 					r.state.Report.HeldBare++
 				}
 				return nil
 			})
+			return errors.Join(err, r.save(tx))
 		}
 		r.state.Applying = true
 		return errors.Join(r.empty(tx), r.save(tx))
 	})
-	return guarded, err
 }
 
 // allowed is how many of n one run may lose.

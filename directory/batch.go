@@ -97,7 +97,9 @@ func (r *run) askBatch(ctx context.Context, source BatchResolver, addresses []Ad
 	if err != nil {
 		return nil, err
 	}
-	r.steady()
+	if err := r.steady(); err != nil {
+		return nil, err
+	}
 	var records []Record
 	for _, result := range results {
 		records = append(records, result.Records...)

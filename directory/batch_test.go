@@ -23,6 +23,7 @@ type batchBook struct {
 	unlisted  map[directory.Address]bool // not found by a search
 	wiped     bool                       // the order to wipe
 	poison    directory.Address          // batches with it fail
+	poisons   map[directory.Address]bool // and with one of these
 	confirmed int
 }
 
@@ -35,7 +36,7 @@ func (b *batchBook) ResolveBatch(ctx context.Context, addresses []directory.Addr
 	if b.batches++; b.dieAfter > 0 && b.batches > b.dieAfter {
 		return nil, 1, errors.New("the server is gone")
 	}
-	if slices.Contains(addresses, b.poison) {
+	if slices.Contains(addresses, b.poison) || slices.ContainsFunc(addresses, func(a directory.Address) bool { return b.poisons[a] }) {
 		return nil, 1, passing{}
 	}
 	var all []directory.Resolved
@@ -117,7 +118,7 @@ func TestPoison(t *testing.T) {
 		b.poison, b.batches = b.people[7].record.Primary, 0
 		for range 3 {
 			rep := n.run()
-			if rep.Outcome != directory.Incomplete || len(rep.Gaps) != 1 || rep.Gaps[0] != string(b.poison) || rep.Missing+rep.Removed != 0 {
+			if rep.Outcome != directory.Incomplete || len(rep.Unanswered()) != 1 || rep.Undetermined[string(b.poison)] == "" || rep.Missing+rep.Removed != 0 {
 				t.Errorf("%+v", rep)
 			}
 		}
@@ -132,6 +133,57 @@ func TestPoison(t *testing.T) {
 			t.Error("who is not answered for is gone")
 		}
 	})
+}
+
+// TestManyPoisons: many addresses that the server stumbles over keep nobody else waiting, and do not end the runs after the
+// first: they must not be the ones that the next one begins with.
+func TestManyPoisons(t *testing.T) {
+	for _, batches := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			n, b := newBatchNight(t, 1800)
+			bad := map[directory.Address]bool{}
+			fail := func(a string, _ int) error {
+				if bad[directory.Address(a)] {
+					return fmt.Errorf("%w: too long", directory.ErrUnreadable)
+				}
+				return nil
+			}
+			if !batches {
+				n.sync.Source = b.book
+				b.fail = fail
+			}
+			n.run()
+			last := n.now
+			var all []directory.Address
+			for _, p := range b.people {
+				all = append(all, p.record.Primary)
+			}
+			slices.Sort(all)
+			for i := 5; i < len(all); i += 15 {
+				bad[all[i]] = true
+			}
+			b.poisons = bad
+			for range 3 {
+				last = n.now
+				rep, err := n.sync.Run(context.Background(), false)
+				if err != nil || rep.Outcome != directory.Incomplete || rep.UndeterminedCount != len(bad) || rep.Missing+rep.Removed != 0 {
+					t.Fatalf("in batches %t: %+v, %v; want %d addresses without an answer", batches, rep, err, len(bad))
+				}
+				n.now = n.now.AddDate(0, 0, 1)
+			}
+			for _, a := range all {
+				want := last
+				if bad[a] {
+					want = epoch
+				}
+				if e, err := n.entry(a); err != nil {
+					t.Fatal(err)
+				} else if h, _, _, _ := n.cache.History(context.Background()); !h.Seen(e).Equal(want) {
+					t.Fatalf("in batches %t: %s was seen %s, want %s", batches, a, h.Seen(e), want)
+				}
+			}
+		})
+	}
 }
 
 // TestNoUsableAnswer: an address without a usable answer keeps what is known of it, grows old, and is named.

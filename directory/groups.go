@@ -21,7 +21,7 @@ const (
 // keeps the members it has; it is no reason to throw away what the walk found.
 func (r *run) expand(ctx context.Context) error {
 	source, ok := r.sync.Source.(Expander)
-	if !ok || r.state.Applying {
+	if !ok || r.state.judged() {
 		return nil
 	}
 	due, err := r.dueGroups()

@@ -388,7 +388,9 @@ func (r *run) refreshOne(ctx context.Context, source Resolver, k known) error {
 	if err != nil {
 		return r.stumble(ctx, string(k.address), err)
 	}
-	r.steady()
+	if err := r.steady(); err != nil {
+		return err
+	}
 	r.note(string(k.address), result.Records)
 	err = r.sync.Store.Update(func(tx Tx) error {
 		return errors.Join(r.settleOne(tx, k, result), r.state.save(tx))

@@ -293,6 +293,8 @@ type state struct {
 	Cursor string `json:"cursor"`
 	// Applying: the walk is over and the guard let the losses pass.
 	Applying bool `json:"applying,omitempty"`
+	// Held: the walk is over and the guard did not.
+	Held bool `json:"held,omitempty"`
 	// Elapsed is the working time of earlier parts.
 	Elapsed time.Duration `json:"elapsed,omitempty"`
 	// Paused: a part of the run used up its budget.
@@ -304,6 +306,9 @@ type state struct {
 	ContactsChanged int    `json:"contactsChanged,omitempty"`
 	Report          Report `json:"report"`
 }
+
+// judged reports that the guard has decided about what is lost.
+func (s *state) judged() bool { return s.Applying || s.Held }
 
 // done notes that the walk is past a leaf.
 func (s *state) done(leaf string) { s.Cursor = max(s.Cursor, leaf) }

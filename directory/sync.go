@@ -220,7 +220,7 @@ func (r *run) resumable(full bool) bool {
 	if st == nil || full && !st.Full || st.KnownOnly != r.sync.KnownOnly || st.Source != r.sync.Source.Name() || st.Server != r.sync.Server || st.Started.After(r.began) {
 		return false
 	}
-	if st.Answered.IsZero() && !st.Applying && !st.Paused {
+	if st.Answered.IsZero() && !st.judged() && !st.Paused {
 		return false // there is nothing to go on from, and what a new run finds is as old as that run
 	}
 	if st.Paused {
@@ -231,7 +231,7 @@ func (r *run) resumable(full bool) bool {
 
 // enumerate asks for everybody: by prefixes, or one by one.
 func (r *run) enumerate(ctx context.Context) error {
-	if r.state.Applying {
+	if r.state.judged() {
 		return nil
 	}
 	if r.sync.KnownOnly {

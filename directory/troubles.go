@@ -43,11 +43,21 @@ func (r *run) stumble(ctx context.Context, prefix string, err error) error {
 	return nil
 }
 
-// steady notes that the server answers: what was passed over before is a gap.
-func (r *run) steady() {
+// steady notes that the server answers: what was passed over before is a gap, or an address without a usable answer.
+func (r *run) steady() error {
 	r.answered = true
+	passed := r.troubles
+	r.troubles = nil
+	if len(passed) > 0 && r.phase != PhaseWalk {
+		return r.sync.Store.Update(func(tx Tx) (err error) {
+			for _, t := range passed {
+				err = errors.Join(err, r.skip(tx, Address(t.prefix), t.err))
+			}
+			return errors.Join(err, r.state.save(tx))
+		})
+	}
 	rep := &r.state.Report
-	for _, t := range r.troubles {
+	for _, t := range passed {
 		if !slices.Contains(rep.Gaps, t.prefix) {
 			rep.Gaps = append(rep.Gaps, t.prefix) // at most maxTroubled
 		}
@@ -56,7 +66,15 @@ func (r *run) steady() {
 		}
 		rep.Reasons[t.prefix] = clip(t.err.Error())
 	}
-	r.troubles = nil
+	return nil
+}
+
+// skip notes an address that was passed over. It has been asked for: would it wait for longer than all others, the next run
+// began with all that there is of its kind, and would take the server to be in trouble.
+func (r *run) skip(tx Tx, address Address, why error) error {
+	q, err := LastQuestion(tx, address)
+	q.Asked = r.sync.now()
+	return errors.Join(err, q.save(tx, address), r.undetermined(tx, address, why.Error()))
 }
 
 // settle judges what was passed over last. A run in which nothing was answered did not see that the server is there.
@@ -64,8 +82,7 @@ func (r *run) settle() error {
 	if len(r.troubles) > 0 && !r.answered {
 		return r.troubles[0].err
 	}
-	r.steady()
-	return nil
+	return r.steady()
 }
 
 // secondChance asks once more for what was passed over in a walk: the trouble may have been a short one.

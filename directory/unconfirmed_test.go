@@ -3,6 +3,7 @@ package directory_test
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -182,6 +183,56 @@ func TestGuardForMonths(t *testing.T) {
 		}
 		if n.has(b.people[3].record.Primary) {
 			t.Errorf("known only %t: who is gone is still there when the guard lets go", known)
+		}
+	}
+}
+
+// dying is a store that a process is killed at: nothing is written after some updates.
+type dying struct {
+	directory.Store
+	updates, last int
+}
+
+var errKilled = errors.New("killed")
+
+func (d *dying) Update(f func(directory.Tx) error) error {
+	if d.updates++; d.last > 0 && d.updates > d.last {
+		return errKilled
+	}
+	return d.Store.Update(f)
+}
+
+// TestKilledWhileTheGuardHolds: a run that is killed while it marks what it holds back does not let go of the rest when it
+// goes on.
+func TestKilledWhileTheGuardHolds(t *testing.T) {
+	whole := 0
+	for before := range 6 {
+		b := newBigBook(4_000)
+		n := newNight(t, nil)
+		n.sync.Source = b
+		n.run()
+		b.people, b.silent = b.people[900:], func(i int) bool { return i == 7 }
+		store := &dying{Store: n.cache}
+		if n.sync.Store = store; before > 0 {
+			store.last = whole - before
+		}
+		r, err := n.sync.Run(t.Context(), false)
+		if before == 0 {
+			if whole = store.updates; err != nil || r.Outcome != directory.Guarded {
+				t.Fatalf("%+v, %v", r, err)
+			}
+			continue
+		}
+		if !errors.Is(err, errKilled) {
+			t.Fatalf("killed before update %d of %d: %v", before, whole, err)
+		}
+		n.sync.Store = n.cache
+		r, err = n.sync.Run(t.Context(), false)
+		if err != nil || r.Outcome != directory.Guarded || r.HeldLost != 900 || r.Missing+r.Removed != 0 {
+			t.Errorf("killed %d updates before the end: %+v, %v", before, r, err)
+		}
+		if got := n.seen("p00001@corp.example"); !got.Equal(epoch) {
+			t.Errorf("killed %d updates before the end: who is held back was seen %s", before, got)
 		}
 	}
 }

@@ -224,7 +224,9 @@ func (r *run) tooFull(ctx context.Context, prefix string, answer Answer, certifi
 
 // refused notes a prefix that the server does not search for. Where entries are known it is a gap.
 func (r *run) refused(prefix string, why error) error {
-	r.steady()
+	if err := r.steady(); err != nil {
+		return err
+	}
 	r.refusal = why
 	var home bool
 	err := r.sync.Store.View(func(tx Tx) (err error) {
@@ -328,7 +330,9 @@ func (r *run) question(ctx context.Context, tries int, prefix string, certificat
 	case err != nil:
 		return Answer{}, fmt.Errorf("read the address book at %q: %w", prefix, err)
 	}
-	r.steady()
+	if err := r.steady(); err != nil {
+		return Answer{}, err
+	}
 	r.note(prefix, answer.Records)
 	return answer, r.extra(ctx, answer.Requests-1)
 }

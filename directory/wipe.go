@@ -48,7 +48,7 @@ func (r *run) wipe(ctx context.Context) error {
 		}
 	}
 	r.partition = &partition{split: map[string]int{}, dirty: map[string]bool{}}
-	r.state.Cursor, r.state.Applying = "", false
+	r.state.Cursor, r.state.Applying, r.state.Held = "", false, false
 	r.history = History{}
 	if wiper, ok := r.sync.Source.(Wiper); ok && ctx.Err() == nil {
 		if err := wiper.ConfirmWipe(ctx); err != nil {
