@@ -26,6 +26,8 @@ type ContactReport struct {
 	// HeldLost says, after a guarded run, how many contacts would have been removed or would have lost their last
 	// certificate.
 	HeldLost int `json:"heldLost,omitempty"`
+	// HeldBare is how many of these would have stayed without a certificate.
+	HeldBare int `json:"heldBare,omitempty"`
 	// Error and Hint say why it failed.
 	Error string `json:"error,omitempty"`
 	Hint  string `json:"hint,omitempty"`
@@ -48,7 +50,7 @@ type ContactHistory struct {
 
 // GuardText says, after a guarded run, what it would have lost.
 func (r *ContactReport) GuardText() string {
-	return fmt.Sprintf("the sync would have lost %d of %d contacts or their certificates", r.HeldLost, r.Contacts)
+	return heldText(r.HeldLost-r.HeldBare, r.HeldBare, r.Contacts, "contacts", "certificates")
 }
 
 const contactsKey = "contacts/history"
@@ -315,7 +317,7 @@ func (c *contactRun) conclude() error {
 		}
 		lost := len(gone) + len(c.bare)
 		if lost > c.history.DoubtedLost && (len(gone) > c.allowed(stored) || len(c.bare) > c.allowed(certified)) {
-			c.report.Outcome, c.report.HeldLost = Guarded, lost
+			c.report.Outcome, c.report.HeldLost, c.report.HeldBare = Guarded, lost, len(c.bare)
 			c.history.Doubted, c.history.DoubtedLost = c.began, lost
 			return c.history.save(tx)
 		}

@@ -196,7 +196,10 @@ func TestHiddenCertificatesOfContacts(t *testing.T) {
 	for _, c := range m.items[1:9] {
 		strip(c)
 	}
-	n.wantContacts(directory.ContactReport{Outcome: directory.Guarded, Contacts: 10, Certified: 8, HeldLost: 8})
+	n.wantContacts(directory.ContactReport{Outcome: directory.Guarded, Contacts: 10, Certified: 8, HeldLost: 8, HeldBare: 8})
+	if text := (&directory.ContactReport{HeldLost: 8, HeldBare: 8, Contacts: 10}).GuardText(); text != "the sync would have lost the certificates of 8 of 10 contacts" {
+		t.Error(text)
+	}
 	n.wantContacts(directory.ContactReport{Outcome: directory.Complete, Contacts: 10, Certified: 0, Changed: 8})
 }
 

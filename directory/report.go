@@ -102,14 +102,18 @@ func (r Report) GapReason(prefix string) string {
 
 // GuardText says, after a guarded run, what it would have lost.
 func (r Report) GuardText() string {
-	gone := r.HeldLost - r.HeldBare
+	return heldText(r.HeldLost-r.HeldBare, r.HeldBare, r.Entries, "entries", "last usable certificate")
+}
+
+// heldText says that some of all would have been lost, and others only their certificates.
+func heldText(gone, bare, all int, what, certificates string) string {
 	switch {
-	case r.HeldBare == 0:
-		return fmt.Sprintf("the sync would have lost %d of %d entries", gone, r.Entries)
+	case bare == 0:
+		return fmt.Sprintf("the sync would have lost %d of %d %s", gone, all, what)
 	case gone == 0:
-		return fmt.Sprintf("the sync would have lost the last usable certificate of %d of %d entries", r.HeldBare, r.Entries)
+		return fmt.Sprintf("the sync would have lost the %s of %d of %d %s", certificates, bare, all, what)
 	}
-	return fmt.Sprintf("the sync would have lost %d of %d entries, and the last usable certificate of %d others", gone, r.Entries, r.HeldBare)
+	return fmt.Sprintf("the sync would have lost %d of %d %s, and the %s of %d others", gone, all, what, certificates, bare)
 }
 
 // GuardHint says what to do about a guarded run.
