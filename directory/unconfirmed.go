@@ -9,8 +9,10 @@ import (
 // Bounds of how much a server may leave without a usable answer. Each address keeps what is known of it and grows old by
 // itself, so a few per hundred for ever are no reason to end a run; a server that is in trouble is.
 const (
-	// maxSilence is how many addresses in a row may have no usable answer before the run ends, to be resumed later.
-	maxSilence = 1000
+	// maxSilence, or one in silencePart of the known address book when that is more, is how many addresses in a row may have
+	// no usable answer before the run ends, to be resumed later.
+	maxSilence  = 1000
+	silencePart = 20
 	// maxSilent, or a share of the address book of silentShare when that is more, may have none in a whole run.
 	maxSilent   = 1000
 	silentShare = 0.2
@@ -63,7 +65,7 @@ func (r *run) unconfirmed(tx Tx, primary Address) (again bool, err error) {
 
 // tooSilent reports a server that has not answered for anybody for long.
 func (r *run) tooSilent() error {
-	if r.silence <= maxSilence {
+	if r.silence <= max(maxSilence, r.entries/silencePart) {
 		return nil
 	}
 	return fmt.Errorf("no usable answer about %d addresses in a row, the last one because %s", r.silence, r.silenceReason)
