@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -168,7 +169,7 @@ func names(info *keyring.Info, a mailaddr.Address) bool {
 // signature. Whether others trust it is for them to say.
 func (k *Keys) obstacles(info *keyring.Info) (reasons []string) {
 	question := trust.Question{Addresses: trust.CertificateAddresses(info.Certificate), Intermediates: info.Chain, Now: k.Now()}
-	for _, f := range k.policy().ForSigning(info.Certificate, question) {
+	for _, f := range k.policy().ForSigning(asPerson(info.Certificate), question) {
 		switch f.State {
 		case trust.Untrusted, trust.RevocationUnknown, trust.WrongAddress:
 		default:
@@ -176,6 +177,14 @@ func (k *Keys) obstacles(info *keyring.Info) (reasons []string) {
 		}
 	}
 	return reasons
+}
+
+// asPerson is an own certificate without the mark of an authority. Tools put it on certificates that people make for
+// themselves (openssl req -x509); what they sign can be verified all the same.
+func asPerson(cert *x509.Certificate) *x509.Certificate {
+	person := *cert
+	person.IsCA = false
+	return &person
 }
 
 func (k *Keys) policy() *trust.Policy {

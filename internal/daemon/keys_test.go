@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/big"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -280,5 +281,28 @@ func TestSpentIdentity(t *testing.T) {
 		if own, err := keys.unlocked(t.Context()); err != nil || len(own) != 1 {
 			t.Errorf("%s: opens old mail with %d keys, %v", name, len(own), err)
 		}
+	}
+}
+
+// TestSelfMadeIdentity: what openssl req -x509 makes, marked as an authority, signs for its owner.
+func TestSelfMadeIdentity(t *testing.T) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: keysNow.Add(-time.Hour), NotAfter: keysNow.Add(time.Hour),
+		EmailAddresses: []string{"alice@example.com"}, BasicConstraintsValid: true, IsCA: true}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys := &Keys{Now: func() time.Time { return keysNow }}
+	list := []keyring.Info{{Fingerprint: sha256.Sum256(der), Certificate: cert}}
+	if i := keys.choose(list, nil, []mailaddr.Address{"alice@example.com"}); i != 0 || !cert.IsCA {
+		t.Errorf("chosen: %d, obstacles %q", i, keys.obstacles(&list[0]))
 	}
 }

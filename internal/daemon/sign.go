@@ -100,7 +100,7 @@ func (s Signer) nobody(attempt string, list []keyring.Info, from []mailaddr.Addr
 // nil when it is not, or when there is none.
 func (s Signer) encryptionBeside(signing *x509.Certificate, from []mailaddr.Address) (*x509.Certificate, error) {
 	var policy trust.Policy
-	findings := policy.ForEncryption(signing, trust.Question{Addresses: from, Now: s.Now()})
+	findings := policy.ForEncryption(asPerson(signing), trust.Question{Addresses: from, Now: s.Now()})
 	if !slices.ContainsFunc(findings, func(f trust.Finding) bool { return f.State == trust.WrongUsage }) {
 		return nil, nil
 	}
@@ -120,7 +120,7 @@ func (s Signer) ownCertificates(from []mailaddr.Address) ([]*x509.Certificate, e
 	}
 	var best *x509.Certificate
 	for _, info := range list {
-		findings := s.Keys.policy().ForEncryption(info.Certificate, trust.Question{Addresses: from, Intermediates: info.Chain, Now: s.Now()})
+		findings := s.Keys.policy().ForEncryption(asPerson(info.Certificate), trust.Question{Addresses: from, Intermediates: info.Chain, Now: s.Now()})
 		if slices.ContainsFunc(findings, func(f trust.Finding) bool { return f.State != trust.Untrusted && f.State != trust.RevocationUnknown }) {
 			continue
 		}
