@@ -137,18 +137,22 @@ func (k *Keys) choose(list []keyring.Info, preferences map[mailaddr.Address]keyr
 		if i := find(standard, from); i >= 0 {
 			return i
 		}
-		if i := k.newest(list, from); i >= 0 {
+		if i := k.newest(list, from, false); i >= 0 {
+			return i
+		}
+		if i := k.newest(list, from, true); i >= 0 {
 			return i
 		}
 	}
 	return find(standard, nil)
 }
 
-// newest returns the index of the newest identity whose certificate names one of the addresses; -1 is none.
-func (k *Keys) newest(list []keyring.Info, from []mailaddr.Address) int {
+// newest returns the index of the newest identity whose certificate names one of the addresses; -1 is none. Those that are
+// marked as authorities, which readers do not take for a person's, count on request only.
+func (k *Keys) newest(list []keyring.Info, from []mailaddr.Address, authorities bool) int {
 	best := -1
 	for i := range list {
-		if k.signsFor(&list[i], from) && (best < 0 || list[i].Certificate.NotBefore.After(list[best].Certificate.NotBefore)) {
+		if (authorities || !list[i].Certificate.IsCA) && k.signsFor(&list[i], from) && (best < 0 || list[i].Certificate.NotBefore.After(list[best].Certificate.NotBefore)) {
 			best = i
 		}
 	}

@@ -302,7 +302,20 @@ func TestSelfMadeIdentity(t *testing.T) {
 	}
 	keys := &Keys{Now: func() time.Time { return keysNow }}
 	list := []keyring.Info{{Fingerprint: sha256.Sum256(der), Certificate: cert}}
-	if i := keys.choose(list, nil, []mailaddr.Address{"alice@example.com"}); i != 0 || !cert.IsCA {
+	from := []mailaddr.Address{"alice@example.com"}
+	if i := keys.choose(list, nil, from); i != 0 || !cert.IsCA {
 		t.Errorf("chosen: %d, obstacles %q", i, keys.obstacles(&list[0]))
+	}
+	ca, err := testca.New("CA")
+	if err != nil {
+		t.Fatal(err)
+	}
+	list = append(list, ownInfo(t, ca, testca.Options{Addresses: []string{"alice@example.com"}, NotBefore: keysNow.Add(-100 * time.Hour), NotAfter: keysNow.Add(time.Hour)}))
+	if i := keys.choose(list, nil, from); i != 1 {
+		t.Errorf("%d is chosen before one that readers take for a person's", i)
+	}
+	chosen := map[mailaddr.Address]keyring.Preferences{from[0]: {Identity: list[0].Fingerprint}}
+	if i := keys.choose(list, chosen, from); i != 0 {
+		t.Errorf("%d is chosen, not the one that its owner chose", i)
 	}
 }
