@@ -129,7 +129,7 @@ type snapshot struct {
 
 // Bounds of what a snapshot remembers: generations of addresses with a few KiB each, and of intermediates.
 const (
-	maxAddresses     = 2048
+	maxAddresses     = 4096
 	maxIntermediates = 64
 	maxRemembered    = 16 << 10 // bytes for one address
 	memberSize       = 64       // about, in memory

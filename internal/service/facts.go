@@ -1,13 +1,16 @@
 package service
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	_ "embed"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"os"
 	"strconv"
+	"sync"
 )
 
 // openAPI describes all requests (OpenAPI 3.1).
@@ -15,13 +18,24 @@ import (
 //go:embed openapi.json
 var openAPI []byte
 
-// writeJSON writes v as the whole answer.
+// buffers are used again: large answers one after the other would leave much garbage.
+var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+// maxBuffer is the largest buffer that is kept, in bytes.
+const maxBuffer = 1 << 20
+
+// writeJSON writes v as the whole answer, in one line.
 func writeJSON(w http.ResponseWriter, status int, v any) error {
-	body, err := marshal(v)
-	if err != nil {
+	body := buffers.Get().(*bytes.Buffer)
+	defer func() {
+		if body.Reset(); body.Cap() <= maxBuffer {
+			buffers.Put(body)
+		}
+	}()
+	if err := json.NewEncoder(body).Encode(v); err != nil {
 		return err
 	}
-	return writeBytes(w, status, "application/json", append(body, '\n'))
+	return writeBytes(w, status, "application/json", plain(body.Bytes()))
 }
 
 func writeBytes(w http.ResponseWriter, status int, kind string, body []byte) error {
