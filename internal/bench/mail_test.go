@@ -304,9 +304,9 @@ func (s *site) serveUser(b *testing.B, id *testca.Leaf) *daemon {
 	d := start(b, socket, "--config", config, "serve", "--user")
 	pfx, err := pkcs12.Modern.Encode(id.Key, id.Certificate, nil, "transport")
 	check(b, err)
-	_, err = d.client.ImportIdentity(b.Context(), client.ImportRequest{PFX: pfx, PFXPassphrase: "transport", KeyringPassphrase: "keyring"})
+	_, err = d.client.ImportIdentity(b.Context(), client.ImportRequest{PFX: pfx, PFXPassphrase: "transport", KeyringPassphrase: "a keyring"})
 	check(b, err)
-	_, err = d.client.Unlock(b.Context(), "keyring", time.Hour)
+	_, err = d.client.Unlock(b.Context(), "a keyring", time.Hour)
 	check(b, err)
 	return d
 }
